@@ -1,0 +1,92 @@
+"""Sightline: describe once what to do with pictures, streams and readings; run it anywhere.
+
+Everything public is loaded on first use, so that `import sightline` costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sightline.build import CaseBuildContext, load_case, load_model, run
+    from sightline.core.case import Case, PredictionStage
+    from sightline.core.plugins import Collector, Context, Predictor, Sink, Source, Trainer
+    from sightline.core.prediction import (
+        Boxes,
+        Finding,
+        Findings,
+        Generated,
+        Labels,
+        Mask,
+        Prediction,
+        Rejected,
+        Scalar,
+    )
+    from sightline.core.sample import Clocks, Frame, Reading, Sample, Text, Volume, Window
+    from sightline.settings import AppSettings
+
+_HOMES = {
+    "sightline.build": ("CaseBuildContext", "load_case", "load_model", "run"),
+    "sightline.core.case": ("Case", "PredictionStage"),
+    "sightline.core.plugins": ("Collector", "Context", "Predictor", "Sink", "Source", "Trainer"),
+    "sightline.core.prediction": (
+        "Boxes",
+        "Finding",
+        "Findings",
+        "Generated",
+        "Labels",
+        "Mask",
+        "Prediction",
+        "Rejected",
+        "Scalar",
+    ),
+    "sightline.core.sample": ("Clocks", "Frame", "Reading", "Sample", "Text", "Volume", "Window"),
+    "sightline.settings": ("AppSettings",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AppSettings",
+    "Boxes",
+    "Case",
+    "CaseBuildContext",
+    "Clocks",
+    "Collector",
+    "Context",
+    "Finding",
+    "Findings",
+    "Frame",
+    "Generated",
+    "Labels",
+    "Mask",
+    "Prediction",
+    "PredictionStage",
+    "Predictor",
+    "Reading",
+    "Rejected",
+    "Sample",
+    "Scalar",
+    "Sink",
+    "Source",
+    "Text",
+    "Trainer",
+    "Volume",
+    "Window",
+    "load_case",
+    "load_model",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("sightline")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,103 @@
+"""What happened, as CloudEvents 1.0; the JSON form is made by `codec`.
+
+Durable events (runs, models, alarms, camera states) commit with the change that they tell of; predictions
+and progress are transient: they live on the bus alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from uuid import uuid4
+
+from sightline.core.errors import InvalidInput
+from sightline.core.prediction import JsonObject
+
+EVENT_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "prediction": "a sample was analysed",
+        "sample.rejected": "a sample was refused by the stage validation",
+        "line.crossed": "a track crossed a line; data has the direction",
+        "zone.entered": "a track entered a zone",
+        "zone.left": "a track left a zone",
+        "zone.dwell": "a track stayed in a zone for longer than the limit",
+        "count.over": "a count rose over its threshold",
+        "count.under": "a count fell under its threshold",
+        "object.left": "a thing was left behind",
+        "object.removed": "a thing was taken away",
+        "threshold.alert": "a value left its range, or came back",
+        "source.connecting": "a source is being opened",
+        "source.live": "a source gives samples",
+        "source.stalled": "a source gives nothing, or nothing that can be decoded",
+        "source.frozen": "a camera sends the same picture again and again",
+        "source.backoff": "a source was lost and will be opened again",
+        "source.unauthorised": "a source refuses our user name or password",
+        "source.stopped": "a source has ended or was stopped",
+        "run.submitted": "a run was accepted",
+        "run.started": "a run was taken up by a process",
+        "run.progress": "a run got further",
+        "run.completed": "a run ended well",
+        "run.failed": "a run ended with an error",
+        "run.cancelled": "a run was cancelled",
+        "model.registered": "a model version was added",
+        "model.promoted": "an alias was moved to another version",
+        "model.swapped": "a running session changed to another version",
+        "capture.stored": "a sample was kept for retraining",
+    }
+)
+"""Short type -> what it tells."""
+
+TRANSIENT = frozenset({"prediction", "sample.rejected", "run.progress"})
+"""Short types that are never written to the outbox."""
+
+_PREFIX, _SUFFIX = "io.sightline.", ".v1"
+_SHORT_TYPE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        type: full type, for instance `io.sightline.line.crossed.v1`.
+        source: URI path of what it happened to, for instance `/cases/street_people/sources/door`.
+        subject: the particular thing, for instance `track/7`.
+    """
+
+    type: str
+    source: str
+    time: datetime
+    data: JsonObject
+    subject: str | None = None
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def short_type(self) -> str:
+        """Type without prefix and version, for instance `line.crossed`."""
+        return self.type.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+
+    @property
+    def is_transient(self) -> bool:
+        """True for events that live on the bus alone."""
+        return self.short_type in TRANSIENT
+
+
+def make_event(short_type: str, *, source: str, time: datetime, data: JsonObject, subject: str | None = None) -> Event:
+    """Return an event of `short_type`, which may be one that `EVENT_TYPES` does not list.
+
+    Raises:
+        InvalidInput: `short_type` is not lower-case words joined by dots.
+    """
+    if not _SHORT_TYPE.fullmatch(short_type):
+        raise InvalidInput(
+            f"{short_type!r} is no event type.", cure="Use lower-case words joined by dots: line.crossed"
+        )
+    return Event(type=f"{_PREFIX}{short_type}{_SUFFIX}", source=source, time=time, data=data, subject=subject)
+
+
+def source_uri(case: str, source: str | None = None) -> str:
+    """Return the URI path that events of a case, or of one of its sources, carry."""
+    return f"/cases/{case}" if source is None else f"/cases/{case}/sources/{source}"
