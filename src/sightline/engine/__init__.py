@@ -1,0 +1,1 @@
+"""The verbs: pipelines, batches, sessions and runs, the same for every domain."""

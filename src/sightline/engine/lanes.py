@@ -1,0 +1,230 @@
+"""One source of a running case: the thread that reads it and the thread that analyses what it gives.
+
+A lane knows its source, its predictors and its collector. What it has finished it gives to the writer of the run; what
+it has to tell goes to the run's counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import Event, Lock, Thread
+from typing import Any
+
+import structlog
+
+from sightline.core.case import Case
+from sightline.core.errors import BrokenPlugin, SightlineError
+from sightline.core.plugins import Context, Source, SourceState
+from sightline.core.sample import Sample
+from sightline.engine.call import Call, Priority
+from sightline.engine.counters import RunCounters
+from sightline.engine.feeds import Feed
+from sightline.engine.pipeline import Chain, Failure, described
+
+log = structlog.get_logger()
+ALL_SOURCES = "*"
+_CAPACITY = 8  # samples of a file that wait for analysis; enough to keep the models busy while it decodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the lanes of a run share.
+
+    Attributes:
+        context: the world of a plug-in of this run; each lane fills in its source and epoch.
+        finished: takes finished samples, in order; may wait.
+        stop: ends the run because of an error.
+        told: takes a change of a source's state and its reason.
+        abandoned: set when even what was taken is no longer wanted.
+        chunk: most samples that a file gives to the predictors at once.
+    """
+
+    case: Case
+    context: Context
+    counters: RunCounters
+    finished: Callable[[Sequence[Sample[Any]]], None]
+    stop: Callable[[Exception], None]
+    told: Callable[[str, SourceState, str], None]
+    abandoned: Event
+    chunk: int
+
+    def seen_by(self, source: str, epoch: int = 1) -> Context:
+        """Return the world as a plug-in sees it that works for `source`."""
+        return replace(
+            self.context,
+            source=source,
+            epoch=epoch,
+            dropped=lambda reason, num: self.counters.dropped(source, reason, num),
+            state=lambda state, reason: self.told(source, state, reason),
+        )
+
+    def chain(self, source: str, epoch: int) -> Chain:
+        """Return fresh predictors for `source`."""
+        return Chain(
+            self.case,
+            self.seen_by(source, epoch),
+            on_failure=lambda failure: self._failed(source, failure),
+            call=lambda: Call(priority=Priority.STREAM),
+        )
+
+    def _failed(self, source: str, failure: Failure) -> None:
+        reason = described(failure.error)
+        # Logged once per kind: a predictor that fails on every frame must not fill the disk with one sentence.
+        if self.counters.failed(source, failure.key, len(failure.samples), reason):
+            log.error("predictor failed", source=source, predictor=failure.key, error=reason)
+        if self.case.on_error == "stop":
+            self.stop(as_ours(failure.error, f"Predictor {failure.key!r}"))
+
+
+class Tail:
+    """What follows `validation`: the collector and the later stages, for one source or for all of a case."""
+
+    def __init__(self, around: Surroundings, source: str) -> None:
+        self._around = around
+        self._source = source
+        self._lock = Lock()
+        self._chain: Chain | None = None
+        self._collector = None if around.case.collector is None else replace(around.case.collector)
+        if self._collector is not None:
+            self._collector.open(around.seen_by(source))
+
+    def take(self, samples: Sequence[Sample[Any]]) -> None:
+        """Collect and analyse samples, and hand over what is finished."""
+        with self._lock:
+            if self._collector is not None:
+                samples = list(self._collector.collect(samples))
+                if self._collector.num_late:
+                    self._around.counters.late(self._source, self._collector.num_late)
+            self._analyse(samples)
+
+    def close(self) -> None:
+        """Hand over what the collector still holds, and end."""
+        with self._lock:
+            if self._collector is not None:
+                if not self._around.abandoned.is_set():
+                    self._analyse(list(self._collector.flush()))
+                self._collector.close()
+            if self._chain is not None:
+                self._chain.close()
+
+    def _analyse(self, samples: Sequence[Sample[Any]]) -> None:
+        if not samples:
+            return
+        epoch = 1 if self._source == ALL_SOURCES else samples[-1].epoch
+        if self._chain is None or self._chain.epoch != epoch:
+            if self._chain is not None:
+                self._chain.close()
+            self._chain = self._around.chain(self._source, epoch)
+        done = self._chain.analyse(samples)
+        if done:
+            self._around.counters.processed(self._source, len(done))
+            self._around.finished(done)
+
+
+class Lane:
+    """Reads and analyses one source.
+
+    Args:
+        around: what the lanes of the run share.
+        name: id of the source.
+        source: the source; a copy of it is read.
+        joint: where all sources meet; None gives the source a tail of its own.
+    """
+
+    def __init__(self, around: Surroundings, name: str, source: Source, joint: Tail | None) -> None:
+        self.name = name
+        self.error: SightlineError | None = None
+        self._around = around
+        self._joint = joint
+        self._source = replace(source)
+        self._feed = Feed(
+            live=self._source.live,
+            capacity=_CAPACITY,
+            superseded=lambda _: around.counters.dropped(name, "superseded"),
+            abandoned=around.abandoned,
+        )
+        around.counters.add(name)
+        self._threads = [
+            Thread(target=self._read, name=f"read-{name}", daemon=True),
+            Thread(target=self._analyse, name=f"analyse-{name}", daemon=True),
+        ]
+
+    @property
+    def live(self) -> bool:
+        """True when the source does not wait for us."""
+        return self._source.live
+
+    @property
+    def running(self) -> bool:
+        """True until everything that was read has been analysed."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def start(self) -> None:
+        """Begin to read."""
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self) -> None:
+        """Reader thread: samples from the source into the feed."""
+        around, name = self._around, self.name
+        metadata = {**around.case.metadata, **around.context.metadata}
+        reason = "the source has ended"
+        try:
+            self._source.open(around.seen_by(name))
+            for sample in self._source.read():
+                around.counters.read(name, sample.epoch)
+                self._feed.put(sample.with_metadata(metadata) if metadata else sample)
+                if around.context.stopping.is_set():
+                    reason = "the run was stopped"
+                    break
+        except Exception as error:  # a plug-in may raise anything; one source must not end the others
+            self.error = as_ours(error, f"Source {name!r}")
+            reason = str(self.error)
+            log.warning("source ended with an error", source=name, error=reason)
+            log.debug("source failed", source=name, exc_info=True)
+        finally:
+            self._feed.close()
+            self._source.close()
+            around.told(name, SourceState.STOPPED, reason)
+
+    def _analyse(self) -> None:
+        """Analyser thread: samples from the feed through the stages to the writer."""
+        around = self._around
+        head: Chain | None = None
+        tail = self._joint
+        try:
+            tail = tail or Tail(around, self.name)
+            while samples := self._feed.take(1 if self.live else around.chunk):
+                if head is None or head.epoch != samples[0].epoch:
+                    if head is not None:
+                        head.close()
+                    head = around.chain(self.name, samples[0].epoch)
+                checked = head.validate(samples)
+                self._refused([sample for sample in checked if sample.rejected is not None])
+                tail.take([sample for sample in checked if sample.rejected is None])
+            if tail is not self._joint:
+                tail.close()
+        except Exception as error:  # the run must end with the cause, not hang without an analyser
+            self.error = as_ours(error, f"Case {around.case.name!r}")
+            around.stop(self.error)
+            log.debug("analysis failed", source=self.name, exc_info=True)
+        finally:
+            if head is not None:
+                head.close()
+            while self._feed.take(around.chunk):  # the reader may be waiting for room that nobody would make
+                continue
+
+    def _refused(self, samples: Sequence[Sample[Any]]) -> None:
+        for sample in samples:
+            if sample.rejected is not None:
+                self._around.counters.rejected(self.name, sample.rejected.kind)
+        if samples:
+            self._around.finished(samples)
+
+
+def as_ours(error: Exception, whose: str) -> SightlineError:
+    """Return an error of our tree: itself, or a BrokenPlugin that says where it was raised."""
+    if isinstance(error, SightlineError):
+        return error
+    return BrokenPlugin(f"{whose} failed: {described(error)}", cure="Run with --debug for the traceback.")
