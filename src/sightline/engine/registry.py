@@ -1,13 +1,13 @@
 """Which file a model reference means: the user's models, the shipped ones, aliases, or a path.
 
-Order: a path to an ONNX file; a model that the user added; a shipped model; an alias of a shipped model. So a user
-who adds a model called like an alias gets his own.
+Order: a path to an ONNX file; a model that the user added; a file in the models folder; a shipped model; an alias of a
+shipped model. So a user who adds a model called like an alias gets his own.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -60,17 +60,24 @@ class ModelRegistry:
     """Finds and adds models.
 
     Args:
-        models: what was added.
-        artifacts: where the files of added models are.
-        cache: local folder for copies of artifacts; a file in it is named by its digest and never changes.
+        models: gives the store of what was added; asked only when a name is looked up, not for a path.
+        artifacts: gives the store of the files of added models.
+        root: the user's folder of model files; copies of artifacts are kept in its folder `cache`.
         shipped: folder of the models that ship with Sightline.
     """
 
-    def __init__(self, *, models: ModelStore, artifacts: ArtifactStore, cache: Path, shipped: Path) -> None:
+    def __init__(
+        self,
+        *,
+        models: Callable[[], ModelStore],
+        artifacts: Callable[[], ArtifactStore],
+        root: Path,
+        shipped: Path,
+    ) -> None:
         self._models = models
         self._artifacts = artifacts
-        self._cache = cache
-        self._shipped = {path.stem: path for path in sorted(shipped.glob("*.onnx"))}
+        self._cache = root / "cache"
+        self._files = _by_name(shipped) | _by_name(root)
 
     def locate(self, ref: str) -> Located:
         """Return the model that `ref` means.
@@ -84,10 +91,10 @@ class ModelRegistry:
             return _located_file(Path(ref).expanduser())
         name, version = split_ref(ref)
         if self._is_added(name):
-            model = self._models.get(name, version)
+            model = self._models().get(name, version)
             return Located(ref=model.ref, name=name, path=self._local(model), card=model.card)
-        if name in self._shipped:
-            found = _located_file(self._shipped[name])
+        if name in self._files:
+            found = _located_file(self._files[name])
             if version not in (None, found.card.version, "production"):
                 raise ModelNotFound(f"Model {name!r} has no version {version!r}. Known: {found.card.version}.")
             return found
@@ -102,13 +109,13 @@ class ModelRegistry:
 
     def names(self) -> list[str]:
         """Return every name that `locate` takes, without paths."""
-        return sorted({*(model.name for model in self._models.list()), *self._shipped, *ALIASES})
+        return sorted({*(model.name for model in self._models().list()), *self._files, *ALIASES})
 
     def list(self) -> Sequence[Model]:
-        """Return the user's models, then the shipped ones that they do not hide."""
-        added = list(self._models.list())
+        """Return the models that were added, then those of the folders that they do not hide."""
+        added = list(self._models().list())
         hidden = {model.name for model in added}
-        for name, path in self._shipped.items():
+        for name, path in self._files.items():
             if name not in hidden:
                 card = _located_file(path).card
                 aliases = tuple(alias for alias, target in ALIASES.items() if target.model == name)
@@ -129,7 +136,7 @@ class ModelRegistry:
         name = checked_model_name(card.name)
         with _opened(path) as file:
             sum_ = digest(file)
-        versions = self._models.list(name) if self._is_added(name) else []
+        versions = self._models().list(name) if self._is_added(name) else []
         card = replace(card, digest=sum_, version=str(max((int(m.version) for m in versions), default=0) + 1))
         if versions and replace(versions[0].card, version=card.version) == card:
             return versions[0]
@@ -140,7 +147,7 @@ class ModelRegistry:
             with _opened(path) as source, local.open("wb") as target:
                 write_props(source, target, card.to_props())
             with local.open("rb") as file:
-                self._artifacts.put(key, file)
+                self._artifacts().put(key, file)
         finally:
             local.unlink(missing_ok=True)
         model = Model(name=name, version=card.version, card=card, files={"model.onnx": key})
@@ -151,10 +158,10 @@ class ModelRegistry:
             time=datetime.now(UTC),
             data={"name": name, "version": card.version, "task": card.task, "digest": sum_},
         )
-        return self._models.add(model, events=[registered])
+        return self._models().add(model, events=[registered])
 
     def _is_added(self, name: str) -> bool:
-        return bool(self._models.list(name))
+        return bool(self._models().list(name))
 
     def _local(self, model: Model) -> Path:
         """Return a local copy of an added model's file."""
@@ -164,12 +171,17 @@ class ModelRegistry:
             self._cache.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{uuid4().hex}")
             try:
-                with self._artifacts.open(key) as source, part.open("wb") as target:
+                with self._artifacts().open(key) as source, part.open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
         return path
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Return the ONNX files of a folder by their stems."""
+    return {path.stem: path for path in sorted(folder.glob("*.onnx"))} if folder.is_dir() else {}
 
 
 def _opened(path: Path) -> BinaryIO:

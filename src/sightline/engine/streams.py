@@ -116,7 +116,7 @@ class StreamRun:
             for lane in self._lanes:
                 lane.start()
             self._attend()
-        except Exception as error:  # a sink that cannot be opened, a store that is gone
+        except Exception as error:  # noqa: BLE001 - a sink that cannot be opened, a store that is gone
             self._fail(as_ours(error, f"Case {self._case.name!r}"))
         finally:
             self._stopping.set()
@@ -159,7 +159,7 @@ class StreamRun:
         if self._joint is not None:
             try:
                 self._joint.close()
-            except Exception as error:  # a collector or predictor of a plug-in
+            except Exception as error:  # noqa: BLE001 - a collector or predictor of a plug-in
                 self._fail(as_ours(error, f"Case {self._case.name!r}"))
 
     def _recorded(self) -> Outcome:
