@@ -1,0 +1,90 @@
+"""The Python of a case folder: `blueprint.py` and `plugins.py`, loaded as `sightline_cases.<name>`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import isabstract
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from sightline.build.catalog import KINDS, broken
+from sightline.build.folders import BLUEPRINT, CasePlace
+from sightline.core.case import Case
+from sightline.core.errors import BrokenPlugin
+from sightline.core.prediction import JsonObject
+
+if TYPE_CHECKING:
+    from sightline.build.context import CaseBuildContext
+
+PLUGINS = "plugins.py"
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def local_plugins(place: CasePlace) -> dict[str, type[Any]]:
+    """Return the plug-ins of a case's own `plugins.py` by the name that its manifest uses.
+
+    A class `MeanPixel` is called `mean-pixel`; its own name works as well.
+
+    Raises:
+        BrokenPlugin: the file raised.
+    """
+    path = None if place.folder is None else place.folder / PLUGINS
+    if path is None or not path.is_file():
+        return {}
+    module = _loaded(path, place.name)
+    found: dict[str, type[Any]] = {}
+    for name, value in vars(module).items():
+        kinds = tuple(KINDS.values())
+        is_plugin = isinstance(value, type) and issubclass(value, kinds) and value.__module__ == module.__name__
+        if is_plugin and not isabstract(value):
+            found[name] = found[_WORD.sub("-", name).lower()] = value
+    return found
+
+
+def make_from_blueprint(place: CasePlace, context: CaseBuildContext, manifest: JsonObject | None = None) -> Case:
+    """Return what `make_blueprint(context)` of a case's blueprint gives; its name is that of the place.
+
+    `context.manifest` holds the case's manifest, if it has one.
+
+    Raises:
+        BrokenPlugin: the blueprint cannot be imported, raises, or gives no Case.
+    """
+    what = f"blueprint of case {place.name!r}"
+    try:
+        if place.folder is None:
+            module = import_module(place.module)
+        else:
+            module = _loaded(place.folder / BLUEPRINT, place.name)
+        context.manifest = manifest or {}
+        case = module.make_blueprint(context)
+    except Exception as error:
+        raise broken(what, error, place.shown) from error
+    if not isinstance(case, Case):
+        raise BrokenPlugin(f"The {what} gave a {type(case).__name__}.", cure="make_blueprint must return a Case.")
+    return replace(case, name=place.name)
+
+
+def _loaded(path: Path, case: str) -> ModuleType:
+    """Load a file of a case folder as `sightline_cases.<case>.<stem>`; always anew, so that edits count."""
+    package = f"sightline_cases.{case}"
+    for name, folder in (("sightline_cases", None), (package, path.parent)):
+        if name not in sys.modules:
+            module = ModuleType(name)
+            module.__path__ = [] if folder is None else [str(folder)]
+            sys.modules[name] = module
+    spec = spec_from_file_location(f"{package}.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise BrokenPlugin(f"{path} cannot be loaded as Python.")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise broken(f"{path.name} of case {case!r}", error, str(path)) from error
+    return module

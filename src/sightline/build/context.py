@@ -1,0 +1,204 @@
+"""The ports of one process, made from the settings when they are first used, replaceable one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from pydantic import SecretStr
+
+from sightline.build.catalog import PORT_KINDS, Catalog, broken
+from sightline.build.plugins import build_plugin
+from sightline.core.errors import BrokenPlugin
+from sightline.core.plugins import Context
+from sightline.core.ports import ArtifactStore, EventBus, MetadataStore, Meter, ModelHandle, Runtime
+from sightline.core.prediction import JsonObject
+from sightline.engine.registry import ModelRegistry
+from sightline.engine.sessions import ModelSessions, SessionLayout
+from sightline.settings import AppSettings, LoadedSettings, load_settings
+
+ZOO = Path(__file__).parent.parent / "zoo"
+T = TypeVar("T")
+
+
+class CaseBuildContext:
+    """Settings, plug-ins and ports; what `make_blueprint` is given and what runs are made with.
+
+    Every port can be replaced: from Python by an argument (`CaseBuildContext(bus=MyBus())`), by setting with the name
+    of an entry point or an import path (`adapters.bus: mypackage.bus:MyBus`); such a class is called with the
+    settings when it has a class method `from_settings`, else without arguments.
+
+    Attributes:
+        manifest: manifest of the case whose blueprint is being asked; empty without one.
+
+    Args:
+        loaded: the settings with their origins; read from the working directory when not given.
+        catalog: the plug-ins; the installed ones when not given.
+        artifacts: bytes by key; this and the following replace what the settings name.
+        store: what the platform records.
+        bus: what happens now.
+        runtime: opens models.
+        meter: operational numbers.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSettings | None = None,
+        *,
+        catalog: Catalog | None = None,
+        artifacts: ArtifactStore | None = None,
+        store: MetadataStore | None = None,
+        bus: EventBus | None = None,
+        runtime: Runtime | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self.loaded = loaded or load_settings()
+        self.catalog = catalog or Catalog()
+        self.manifest: JsonObject = {}
+        self._lock = RLock()
+        given = {"artifacts": artifacts, "store": store, "bus": bus, "runtime": runtime, "meter": meter}
+        # Given ports take the place of the cached properties below, so that nothing else is ever made.
+        self.__dict__.update({name: port for name, port in given.items() if port is not None})
+        self._given = frozenset(name for name, port in given.items() if port is not None)
+
+    @property
+    def settings(self) -> AppSettings:
+        """The settings."""
+        return self.loaded.settings
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """Bytes by key."""
+        return cast("ArtifactStore", self._made("artifact_stores", self.settings.adapters.artifacts))
+
+    @cached_property
+    def store(self) -> MetadataStore:
+        """What the platform records."""
+        return cast("MetadataStore", self._made("metadata_stores", self.settings.adapters.store))
+
+    @cached_property
+    def bus(self) -> EventBus:
+        """What happens now."""
+        return cast("EventBus", self._made("event_buses", self.settings.adapters.bus))
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Opens models."""
+        return cast("Runtime", self._made("runtimes", self.settings.adapters.runtime))
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Operational numbers."""
+        return cast("Meter", self._made("meters", self.settings.adapters.meter))
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """Finds and adds models."""
+        return ModelRegistry(
+            models=lambda: self.store.models,
+            artifacts=lambda: self.artifacts,
+            root=self.settings.models_root,
+            shipped=ZOO,
+        )
+
+    @cached_property
+    def sessions(self) -> ModelSessions:
+        """All open models of this process."""
+        models = self.settings.models
+        layout = SessionLayout(device=self.settings.device, max_batch=models.max_batch, queue_rows=models.queue_rows)
+        if models.workers is not None:
+            layout = SessionLayout(**{**vars(layout), "num_workers": models.workers})
+        return ModelSessions(registry=self.registry, runtime=self.runtime, meter=self.meter, layout=layout)
+
+    def open_model(self, ref: str) -> ModelHandle:
+        """Return a handle of the model that `ref` means.
+
+        Raises:
+            ModelNotFound: nothing has that name.
+            InvalidModel: the file is no ONNX model.
+        """
+        with self._lock:
+            return self.sessions.open(ref)
+
+    def world(self, **fields: Any) -> Context:
+        """Return the world of a plug-in, with `fields` of `Context` set."""
+        return Context(ports=self, open_model=self.open_model, **fields)
+
+    def plugin(self, kind: str, name: str, **fields: Any) -> Any:
+        """Return a plug-in for a blueprint: `context.plugin("predictors", "detector", threshold=0.4)`.
+
+        Raises:
+            ConfigError: there is none of that name, or a field is unknown or wrong.
+        """
+        return build_plugin(kind, name, self.catalog.load(kind, name), fields)
+
+    def close(self) -> None:
+        """Close what was made here; ports that were given stay open."""
+        for name in ("sessions", "bus", "store"):
+            if name in self.__dict__ and name not in self._given:
+                self.__dict__[name].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _made(self, kind: str, name: str) -> Any:
+        """Make the adapter that the settings name."""
+        with self._lock:
+            found = self.catalog.load(kind, name, location=f"setting adapters for {kind}")
+            try:
+                if factory := _FACTORIES.get((kind, name)):
+                    made = factory(found, self.settings)
+                elif hasattr(found, "from_settings"):
+                    made = found.from_settings(self.settings)
+                else:
+                    made = found()
+            except Exception as error:
+                raise broken(f"{kind} adapter {name!r}", error) from error
+            if not isinstance(made, PORT_KINDS[kind]):
+                raise BrokenPlugin(f"{name!r} made a {type(made).__name__}, not a {PORT_KINDS[kind].__name__}.")
+            return made
+
+
+def _object_store(kind: Callable[..., ArtifactStore], settings: AppSettings) -> ArtifactStore:
+    s3 = settings.s3
+    if s3.bucket is None:
+        return kind(str(settings.artifacts_root))
+    prefix = s3.prefix.strip("/")
+    return kind(
+        f"s3://{s3.bucket}/{prefix}" if prefix else f"s3://{s3.bucket}",
+        endpoint=s3.endpoint,
+        access_key=_revealed(s3.access_key),
+        secret_key=_revealed(s3.secret_key),
+        region=s3.region,
+        allow_http=(s3.endpoint or "").startswith("http://"),
+    )
+
+
+def _sql_store(kind: Callable[..., MetadataStore], settings: AppSettings) -> MetadataStore:
+    return kind(settings.database.url or f"sqlite:///{settings.database.path}")
+
+
+def _plain(kind: Callable[..., T], settings: AppSettings) -> T:  # noqa: ARG001 - the form of all factories
+    return kind()
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+_FACTORIES: Mapping[tuple[str, str], Callable[[Any, AppSettings], Any]] = {
+    ("artifact_stores", "object-store"): _object_store,
+    ("metadata_stores", "sql"): _sql_store,
+    ("event_buses", "memory"): _plain,
+    ("runtimes", "onnx"): _plain,
+    ("meters", "prometheus"): _plain,
+}
