@@ -17,6 +17,7 @@ from threading import Event as Flag
 from typing import Any, BinaryIO, ClassVar, Literal
 
 from sightline.core.errors import InvalidInput
+from sightline.core.model import ModelCard
 from sightline.core.ports import ModelHandle, Ports
 from sightline.core.prediction import JsonObject, Prediction
 from sightline.core.sample import Sample
@@ -156,6 +157,19 @@ class Predictor(Plugin):
     """
 
     stateful: ClassVar[bool] = False
+
+    @classmethod
+    def completed(cls, card: ModelCard, preset: str = "") -> ModelCard:
+        """Return `card` with the preprocessing and postprocessing that its inputs and outputs suggest.
+
+        For a predictor that serves a task of models: `sightline models add` asks it about a file that says nothing of
+        itself. `preset` names a known recipe; what the card has already stays.
+
+        Raises:
+            InvalidInput: there is no such preset; the message lists them.
+            InvalidModel: the inputs and outputs do not fit the task.
+        """
+        return card
 
     @abstractmethod
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Prediction]:

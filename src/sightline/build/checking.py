@@ -1,0 +1,31 @@
+"""Import every plug-in and build every case, one by one: a broken one never stops the others."""
+
+from __future__ import annotations
+
+from sightline.build.context import CaseBuildContext
+from sightline.build.folders import list_cases
+from sightline.build.manifest import check_case
+from sightline.core.errors import MissingExtra, SightlineError
+
+
+def check_all(context: CaseBuildContext) -> list[dict[str, str]]:
+    """Return what is broken: `what`, `code`, `message` with file and line, and `cure`.
+
+    A plug-in whose extra is not installed is no fault: nobody asked for it yet.
+    """
+    problems: list[dict[str, str]] = []
+    for plugin in context.catalog.listed():
+        try:
+            context.catalog.load(plugin.kind, plugin.name)
+        except MissingExtra:
+            continue
+        except SightlineError as error:
+            problems.append(_described(f"{plugin.kind} plug-in {plugin.name}", error))
+    for place in list_cases(context.loaded):
+        if not place.hidden_by:
+            problems += [_described(f"case {place.name}", error) for error in check_case(place, context)]
+    return problems
+
+
+def _described(what: str, error: SightlineError) -> dict[str, str]:
+    return {"what": what, "code": error.code, "message": str(error), "cure": error.cure}

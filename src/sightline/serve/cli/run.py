@@ -1,0 +1,216 @@
+"""`sightline run` and `sightline demo`: a case over its sources, with progress, until it ends or Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.serve.cli.session import Session, session_of, show_error
+from sightline.serve.errors import INTERRUPTED, exit_code
+
+if TYPE_CHECKING:
+    from sightline.build import CaseBuildContext
+    from sightline.core.sample import Sample
+    from sightline.engine.streams import Outcome, StreamRun
+
+DEMO_CASE = "street_people"
+
+
+def _case_names(incomplete: str) -> list[str]:
+    """Complete the name of a case."""
+    from sightline.build.folders import list_cases
+    from sightline.settings import load_settings
+
+    return [place.name for place in list_cases(load_settings()) if place.name.startswith(incomplete)]
+
+
+CaseName = Annotated[str, typer.Argument(metavar="CASE", autocompletion=_case_names, help="Name or folder of a case.")]
+SourceUrl = Annotated[
+    str | None,
+    typer.Option("--source", metavar="URL", help="Read this file, camera or webcam index instead; or ID=URL."),
+]
+Duration = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="End after this long.")]
+Serials = Annotated[
+    list[str] | None,
+    typer.Option("--device-serial", metavar="CASE=SERIAL", help="Serial of the device, put on every sample."),
+]
+Metadata = Annotated[
+    list[str] | None, typer.Option("--metadata", metavar="CASE:KEY=VALUE", help="Put on every sample.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace a value of the manifest or of the settings."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON line per sample.")]
+
+
+def run(
+    context: typer.Context,
+    case: CaseName,
+    *,
+    source: SourceUrl = None,
+    duration: Duration = None,
+    device_serial: Serials = None,
+    metadata: Metadata = None,
+    set_: Changes = None,
+    json: AsJson = False,
+) -> None:
+    """Run a case over its sources until they end, the time is over, or Ctrl-C."""
+    session = session_of(context)
+    with session.errors():
+        manifest, settings = _changes(set_ or [])
+        with session.build(settings) as build:
+            from sightline.build import load_case
+
+            loaded = load_case(case, context=build, source=source, changes=manifest)
+            about = _metadata(loaded.name, device_serial or [], metadata or [])
+            outcome = _executed(build, loaded, duration_s=duration, metadata=about, as_json=json)
+    _finish(session, outcome)
+
+
+def demo(context: typer.Context, *, duration: Duration = None, json: AsJson = False) -> None:
+    """Find, follow and count the people of a street video that ships with Sightline."""
+    session = session_of(context)
+    with session.errors(), session.build() as build:
+        from sightline.build import load_case
+
+        case = load_case(DEMO_CASE, context=build)
+        if not json:
+            typer.echo(f"{case.title}\n")
+        outcome = _executed(build, case, duration_s=duration, metadata={}, as_json=json)
+        if not json and outcome.error is None:
+            _show_next_steps()
+    _finish(session, outcome)
+
+
+def _executed(
+    build: CaseBuildContext, case: Any, *, duration_s: float | None, metadata: Mapping[str, str], as_json: bool
+) -> Outcome:
+    """Run with the display that fits: NDJSON, live progress on a terminal, or a summary."""
+    from sightline.build import stream_run
+    from sightline.serve.cli.screen import Screen, show_summary
+
+    lines = _JsonLines(case.name)
+    screen = Screen(case.name)
+    watch: Callable[[Sample[Any]], None] = lines.show if as_json else screen.show
+    stream = stream_run(case, build, duration_s=duration_s, metadata=metadata, watch=watch)
+    lines.on_broken_pipe = stream.stop
+    with _signals(stream):
+        if as_json or not sys.stdout.isatty():
+            outcome = stream.execute()
+        else:
+            with screen.live(stream):
+                outcome = stream.execute()
+    if not as_json:
+        show_summary(outcome, screen)
+    return outcome
+
+
+def _finish(session: Session, outcome: Outcome) -> None:
+    """Show why a run failed, and exit with its code."""
+    if outcome.error is not None:
+        if session.debug:
+            raise outcome.error
+        show_error(outcome.error)
+        raise typer.Exit(exit_code(outcome.error))
+    if outcome.run.state == "cancelled":
+        raise typer.Exit(INTERRUPTED)
+
+
+def _show_next_steps() -> None:
+    typer.echo("Next:")
+    typer.echo("  sightline run street_people --source 0          your webcam, or a file, or rtsp://...")
+    typer.echo("  sightline run street_people --json | head -1    the same as JSON lines")
+    typer.echo("  sightline list                                  the other cases, and what there is to build with")
+
+
+class _JsonLines:
+    """Prints samples as NDJSON."""
+
+    def __init__(self, case: str) -> None:
+        self.on_broken_pipe: Callable[[], None] = lambda: None
+        self._case = case
+        self._gone = False
+
+    def show(self, sample: Sample[Any]) -> None:
+        from sightline.core.codec import encode_sample, to_json
+
+        if self._gone:
+            return
+        try:
+            sys.stdout.buffer.write(to_json(encode_sample(sample, self._case)) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # The reader has seen enough, as `head` does: end the run, and let nothing else write there.
+            self._gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.on_broken_pipe()
+
+
+@contextmanager
+def _signals(stream: StreamRun) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run cleanly; the second one gives up what is not finished."""
+    pressed = 0
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            typer.echo("stopping; Ctrl-C again to end at once", err=True)
+        stream.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _metadata(case: str, serials: list[str], pairs: list[str]) -> dict[str, str]:
+    """Return the metadata for `case` from `CASE=SERIAL` and `CASE:KEY=VALUE`; the case may be left out."""
+    found: dict[str, str] = {}
+    for text in serials:
+        owner, equals, serial = text.rpartition("=")
+        _check_owner(case, owner if equals else case, text, "--device-serial")
+        found["device_serial"] = serial
+    for text in pairs:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{text!r} is not CASE:KEY=VALUE.", param_hint="--metadata")
+        owner, colon, name = key.partition(":")
+        _check_owner(case, owner if colon else case, text, "--metadata")
+        found[name if colon else key] = value
+    return found
+
+
+def _check_owner(case: str, owner: str, text: str, option: str) -> None:
+    if owner not in (case, ""):
+        raise typer.BadParameter(f"{text!r} is for case {owner!r}, but {case!r} is run.", param_hint=option)
+
+
+def _changes(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split `PATH=VALUE` into changes of the manifest and of the settings, by the first word of the path."""
+    import yaml
+
+    from sightline.build.manifest import KEYS
+
+    manifest: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for text in pairs:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise typer.BadParameter(f"{text!r} is not PATH=VALUE.", param_hint="--set")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            parsed = value
+        (manifest if path.split(".")[0] in KEYS else settings)[path] = parsed
+    return manifest, settings
