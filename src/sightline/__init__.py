@@ -6,7 +6,6 @@ Everything public is loaded on first use, so that `import sightline` costs milli
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that few need
+
         return version("sightline")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
