@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4, uuid5
 
 from sightline.core.errors import InvalidInput
-from sightline.core.prediction import JsonObject
+from sightline.core.prediction import Findings, JsonObject
+from sightline.core.sample import Sample
 
 EVENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -53,6 +55,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
 TRANSIENT = frozenset({"prediction", "sample.rejected", "run.progress"})
 """Short types that are never written to the outbox."""
 
+_SPACE = UUID("8d2f8f2e-5f0b-4a0e-9a0d-3c1f6d7a4b11")  # ours alone: ids made in it meet no others
 _PREFIX, _SUFFIX = "io.sightline.", ".v1"
 _SHORT_TYPE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
@@ -91,11 +94,46 @@ def make_event(short_type: str, *, source: str, time: datetime, data: JsonObject
     Raises:
         InvalidInput: `short_type` is not lower-case words joined by dots.
     """
+    full_type = f"{_PREFIX}{checked_short_type(short_type)}{_SUFFIX}"
+    return Event(type=full_type, source=source, time=time, data=data, subject=subject)
+
+
+def checked_short_type(short_type: str) -> str:
+    """Return `short_type`.
+
+    Raises:
+        InvalidInput: it is not lower-case words joined by dots.
+    """
     if not _SHORT_TYPE.fullmatch(short_type):
         raise InvalidInput(
             f"{short_type!r} is no event type.", cure="Use lower-case words joined by dots: line.crossed"
         )
-    return Event(type=f"{_PREFIX}{short_type}{_SUFFIX}", source=source, time=time, data=data, subject=subject)
+    return short_type
+
+
+def events_of(sample: Sample[Any], *, case: str, run: str) -> list[Event]:
+    """Return the events among a sample's findings, with ids that are the same each time they are made."""
+    return [
+        Event(
+            id=uuid5(_SPACE, f"{run}/{sample.id}/{key}/{number}").hex,
+            type=f"{_PREFIX}{checked_short_type(finding.event)}{_SUFFIX}",
+            source=source_uri(case, sample.source),
+            subject=finding.subject or None,
+            time=sample.time,
+            data={
+                "run": run,
+                "sample": sample.id,
+                "predictor": key,
+                "metadata": dict(sample.metadata),
+                **({} if finding.value is None else {"value": finding.value}),
+                **(finding.data or {}),
+            },
+        )
+        for key, prediction in sample.predictions.items()
+        if isinstance(prediction, Findings)
+        for number, finding in enumerate(prediction.items)
+        if finding.event is not None
+    ]
 
 
 def source_uri(case: str, source: str | None = None) -> str:

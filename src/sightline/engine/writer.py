@@ -15,9 +15,8 @@ import structlog
 
 from sightline.core.case import Case
 from sightline.core.errors import SightlineError
-from sightline.core.events import make_event, source_uri
+from sightline.core.events import events_of
 from sightline.core.plugins import Context, Sink
-from sightline.core.prediction import Findings
 from sightline.core.sample import Sample
 from sightline.engine.lanes import ALL_SOURCES, as_ours
 
@@ -129,27 +128,8 @@ class Writer:
 
     def _tell(self, samples: Sequence[Sample[Any]]) -> None:
         """Record the happenings among the findings as durable events, then publish them."""
-        events = [
-            make_event(
-                finding.event,
-                source=source_uri(self._case.name, sample.source),
-                subject=finding.subject or None,
-                time=sample.time,
-                data={
-                    "run": self._context.run,
-                    "sample": sample.id,
-                    "predictor": key,
-                    "metadata": dict(sample.metadata),
-                    **({} if finding.value is None else {"value": finding.value}),
-                    **(finding.data or {}),
-                },
-            )
-            for sample in samples
-            for key, prediction in sample.predictions.items()
-            if isinstance(prediction, Findings)
-            for finding in prediction.items
-            if finding.event is not None
-        ]
+        case, run = self._case.name, self._context.run
+        events = [event for sample in samples for event in events_of(sample, case=case, run=run)]
         if events:
             self._context.ports.store.events.append(events)
             for event in events:

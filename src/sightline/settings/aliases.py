@@ -22,7 +22,9 @@ PREFIX = "SIGHTLINE_"
 CONFIG_NAME = "SIGHTLINE_CONFIG"
 """Names the settings file; no setting itself."""
 
-OTHER_NAMES = frozenset({CONFIG_NAME, "SIGHTLINE_URL", "SIGHTLINE_API_KEY", "SIGHTLINE_REQUIRE_SERVICES"})
+OTHER_NAMES = frozenset(
+    {CONFIG_NAME, "SIGHTLINE_URL", "SIGHTLINE_API_KEY", "SIGHTLINE_REQUIRE_SERVICES", "SIGHTLINE_TEST_POSTGRES"}
+)
 """Environment names of this prefix that are no settings: the file, those of the client, and that of the tests."""
 
 
