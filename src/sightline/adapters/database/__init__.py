@@ -1,0 +1,43 @@
+"""The MetadataStore on SQLite or PostgreSQL: the same SQLAlchemy Core code, migrated by Alembic."""
+
+from __future__ import annotations
+
+from sightline.adapters.database.events import SqlEvents
+from sightline.adapters.database.migrate import migrate
+from sightline.adapters.database.models import SqlModels
+from sightline.adapters.database.predictions import SqlPredictions
+from sightline.adapters.database.runs import SqlRuns
+from sightline.adapters.database.transactions import Transactions
+from sightline.core.ports import MetadataStore
+
+__all__ = ["SqlStore"]
+
+
+class SqlStore(MetadataStore):
+    """What the platform records, in the database at `url`.
+
+    `url` is `sqlite:////data/sightline.db` or `postgresql://user:password@host:5432/name`. The folder of an SQLite
+    file is made, and the database is brought to the newest migration; any number of processes may do so at once.
+    What SQLite promises when the power goes is told in `sightline.adapters.database.sqlite`.
+
+    Raises:
+        ConfigError: the address is wrong, the file is no database, or a newer Sightline has been there.
+        MissingExtra: PostgreSQL's driver is not installed.
+        Unavailable: the database does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._transactions = Transactions(url)
+        try:
+            migrate(self._transactions)
+        except BaseException:
+            self._transactions.close()
+            raise
+        self.runs = SqlRuns(self._transactions)
+        self.models = SqlModels(self._transactions)
+        self.events = SqlEvents(self._transactions)
+        self.predictions = SqlPredictions(self._transactions)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transactions.close()

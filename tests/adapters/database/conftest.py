@@ -1,0 +1,42 @@
+"""A PostgreSQL database of this test session, made and dropped on the server that runs where the tests run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import NoReturn
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+DEFAULT = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+
+
+def give_up(reason: str) -> NoReturn:
+    if os.environ.get("SIGHTLINE_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    if find_spec("psycopg") is None:
+        give_up("psycopg is not installed")
+    server = make_url(os.environ.get("SIGHTLINE_TEST_POSTGRES", DEFAULT))
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+    name = f"sightline_test_{uuid4().hex[:12]}"
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    except OperationalError as error:
+        engine.dispose()
+        reason = f"no PostgreSQL at {server.host}:{server.port}: {str(error.orig).splitlines()[0]}"
+        give_up(reason)
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
