@@ -1,0 +1,1 @@
+"""What every domain needs: collectors, windows, and sinks to bus, file and database."""

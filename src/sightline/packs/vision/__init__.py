@@ -1,0 +1,1 @@
+"""Pictures and video: sources, predictors and sinks."""

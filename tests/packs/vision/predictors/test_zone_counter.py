@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from sightline.core.errors import ConfigError
+from sightline.core.prediction import Boxes, Finding, Findings
+from sightline.packs.vision.geometry import Point
+from sightline.packs.vision.predictors.zone_counter import ZoneCounter
+from sightline.testing import make_context, make_frame
+
+YARD = {"yard": ((100.0, 100.0), (200.0, 100.0), (200.0, 200.0), (100.0, 200.0))}
+IN, NEAR, FAR = (150.0, 150.0), (205.0, 150.0), (300.0, 150.0)
+
+
+def tracks(*feet: tuple[int, Point]) -> Boxes:
+    return Boxes(
+        xyxy=np.array([(x - 10, y - 50, x + 10, y) for _, (x, y) in feet], np.float32).reshape(-1, 4),
+        confidence=np.full(len(feet), 0.9, np.float32),
+        class_id=np.zeros(len(feet), np.int64),
+        class_name=("person",) * len(feet),
+        tracker_id=np.array([who for who, _ in feet], np.int64),
+    )
+
+
+def watched(steps: list[tuple[float, Boxes]], zones: Any = None, **fields: Any) -> list[Findings]:
+    counter = ZoneCounter(of="tracks", zones=zones or YARD, **fields)
+    counter.open(make_context())
+    return [
+        counter.predict([make_frame(0, size=(400, 300), seconds=seconds).with_prediction("tracks", found)])[0]
+        for seconds, found in steps
+    ]
+
+
+def way(*places: Point | None, fps: float = 10) -> list[tuple[float, Boxes]]:
+    """Return what is seen of track 1 that stands at each place for one sample; None is unseen."""
+    return [(n / fps, tracks() if place is None else tracks((1, place))) for n, place in enumerate(places)]
+
+
+def told(found: list[Findings]) -> list[tuple[int, Finding]]:
+    return [(n, item) for n, each in enumerate(found) for item in each if item.event]
+
+
+def names(found: list[Findings]) -> list[tuple[int, str | None]]:
+    return [(n, item.event) for n, item in told(found)]
+
+
+def test_who_comes_and_goes_is_told_with_the_time_inside() -> None:
+    found = watched(way(FAR, IN, IN, IN, FAR))
+
+    assert names(found) == [(1, "zone.entered"), (4, "zone.left")]
+    assert [each.value("inside") for each in found] == [0, 1, 1, 1, 0]
+    [(_, entered), (_, left)] = told(found)
+    assert entered.subject == left.subject == "track/1"
+    assert left.data == {"zone": "yard", "class_name": "person", "duration_s": 0.2}
+
+
+def test_jitter_at_the_border_is_one_stay() -> None:
+    found = watched(way(*([IN, NEAR] * 30), FAR))
+
+    assert names(found) == [(0, "zone.entered"), (60, "zone.left")]
+
+
+def test_just_outside_for_leave_s_ends_the_stay() -> None:
+    found = watched(way(IN, *[NEAR] * 20), leave_s=1.0)
+
+    assert names(found) == [(0, "zone.entered"), (10, "zone.left")]
+
+
+def test_who_vanishes_has_left_after_gone_s() -> None:
+    found = watched(way(IN, IN, *[None] * 40), gone_s=3.0)
+
+    assert names(found) == [(0, "zone.entered"), (31, "zone.left")]
+    assert told(found)[1][1].data == {"zone": "yard", "class_name": "person", "duration_s": 0.1}
+
+
+def test_a_short_gap_is_one_stay() -> None:
+    assert names(watched(way(IN, *[None] * 20, IN))) == [(0, "zone.entered")]
+
+
+@pytest.mark.parametrize("fps", [2, 25])
+def test_dwelling_is_told_once_a_stay_after_real_seconds(fps: int) -> None:
+    found = watched(way(*[IN] * (fps * 6), FAR, *[IN] * (fps * 5), fps=fps), dwell_s=4.0)
+    dwells = [n / fps for n, event in names(found) if event == "zone.dwell"]
+
+    assert dwells == [4.0, 6 + 1 / fps + 4.0]
+
+
+def crowd(*sizes: int) -> list[tuple[float, Boxes]]:
+    return [(n / 10, tracks(*((who, IN) for who in range(1, size + 1)))) for n, size in enumerate(sizes)]
+
+
+def test_too_many_are_told_when_it_lasts_and_again_only_after_it_was_over() -> None:
+    steps = crowd(*[1] * 5, *[3] * 30, *[1] * 5)
+    found = watched(steps, over=2, hold_s=1.0, gone_s=0.1)
+
+    assert [(n, event) for n, event in names(found) if event == "count.over"] == [(15, "count.over")]
+    over = next(item for _, item in told(found) if item.event == "count.over")
+    assert over.data == {"zone": "yard", "inside": 3, "limit": 2}
+    # A dip shorter than hold_s is no new alarm, a longer one is.
+    short = watched(crowd(*[3] * 20, *[1] * 5, *[3] * 20), over=2, hold_s=1.0, gone_s=0.1)
+    long = watched(crowd(*[3] * 20, *[1] * 20, *[3] * 20), over=2, hold_s=1.0, gone_s=0.1)
+    assert [event for _, event in names(short)].count("count.over") == 1
+    assert [event for _, event in names(long)].count("count.over") == 2
+
+
+def test_too_few_are_told_when_it_lasts() -> None:
+    found = watched(crowd(*[0] * 30), under=1, hold_s=1.0)
+
+    assert names(found) == [(10, "count.under")]
+
+
+def test_zones_count_for_themselves_and_carry_their_shape() -> None:
+    zones = {**YARD, "gate": ((0.0, 0.0), (160.0, 0.0), (160.0, 160.0))}
+    [found] = watched([(0.0, tracks((1, IN), (2, (120.0, 190.0))))], zones=zones)
+
+    inside = {item.data["zone"]: item.value for item in found if item.name == "inside" and item.data}
+    assert inside == {"yard": 2, "gate": 1}
+    shapes = {item.data["zone"]: item.data["polygon"] for item in found if item.name == "zone" and item.data}
+    assert shapes["gate"] == [[0, 0], [160, 0], [160, 160]]
+
+
+def test_relative_zones_follow_the_size_of_the_picture() -> None:
+    half = {"half": ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))}
+    [found] = watched([(0.0, tracks((1, (190, 200)), (2, (210, 200))))], zones=half, unit="relative")
+
+    assert found.value("inside") == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from([IN, NEAR, FAR, None]), st.integers(1, 30)), max_size=20))
+def test_every_entry_has_one_end_and_the_number_inside_is_their_difference(
+    parts: list[tuple[Point | None, int]],
+) -> None:
+    found = watched(way(*(place for place, num in parts for _ in range(num))), dwell_s=1.0)
+    inside = 0
+    for each in found:
+        events = [item.event for item in each if item.event]
+        inside += events.count("zone.entered") - events.count("zone.left")
+        assert inside == each.value("inside")
+        assert inside in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("polygon", "message"),
+    [
+        (((0, 0), (10, 0)), "2 corners"),
+        (((0, 0), (10, 0), (20, 0)), "no area"),
+        (((0, 0), (30, 20), (30, 0), (0, 10)), "crosses itself"),
+    ],
+)
+def test_what_is_no_zone_is_refused_with_a_cure(polygon: tuple[Point, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        ZoneCounter(of="tracks", zones={"yard": polygon})
+    assert caught.value.cure
+
+
+def test_pydantic_builds_it_from_a_case_file() -> None:
+    adapter = TypeAdapter(ZoneCounter)
+    built = adapter.validate_python({"of": "tracks", "zones": {"a": [[0, 0], [9, 0], [9, 9]]}, "dwell_s": 5})
+
+    assert built.dwell_s == 5
+    with pytest.raises(ValidationError):
+        adapter.validate_python({"of": "tracks", "zones": {}, "dwell": 5})
+    with pytest.raises(ConfigError, match="leave_s"):
+        ZoneCounter(of="tracks", zones=YARD, leave_s=-1)
