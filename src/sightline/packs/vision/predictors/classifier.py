@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.errors import ConfigError, InvalidModel
+from sightline.core.model import ModelCard
 from sightline.core.plugins import Context, Predictor
 from sightline.core.ports import Tensors
 from sightline.core.prediction import Labels
 from sightline.core.sample import Frame, Sample
+from sightline.packs.vision.completing import complete_classifier
 from sightline.packs.vision.metadata import CardFields
 from sightline.packs.vision.picture_model import PictureModel
 
@@ -51,6 +53,11 @@ class Classifier(Predictor):
             raise ConfigError(f"top_k is {self.top_k}; it must be at least 1.")
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold is {self.threshold}; it must lie between 0 and 1.")
+
+    @classmethod
+    def completed(cls, card: ModelCard, preset: str = "") -> ModelCard:
+        """Return `card` with what its inputs and outputs, and the recipe called `preset`, tell; see `Predictor`."""
+        return complete_classifier(card, preset)
 
     def open(self, context: Context) -> None:
         """Open the model and learn from its card how it is fed and read.

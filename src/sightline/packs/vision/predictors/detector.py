@@ -17,6 +17,7 @@ from sightline.core.plugins import Context, Predictor
 from sightline.core.prediction import Boxes
 from sightline.core.sample import Frame, Sample
 from sightline.packs.vision.boxes import nms_per_class
+from sightline.packs.vision.completing import complete_detector
 from sightline.packs.vision.layouts import Candidates, layout_of
 from sightline.packs.vision.metadata import CardFields, nearest
 from sightline.packs.vision.picture_model import PictureModel, pixels_of
@@ -58,6 +59,11 @@ class Detector(Predictor):
                 raise ConfigError(f"{name} is {value}; it must lie between 0 and 1.")
         if self.max_boxes < 1:
             raise ConfigError(f"max_boxes is {self.max_boxes}; it must be at least 1.")
+
+    @classmethod
+    def completed(cls, card: ModelCard, preset: str = "") -> ModelCard:
+        """Return `card` with what its inputs and outputs, and the recipe called `preset`, tell; see `Predictor`."""
+        return complete_detector(card, preset)
 
     def open(self, context: Context) -> None:
         """Open the model and learn from its card how it is fed and read.

@@ -1,0 +1,1 @@
+"""Readings of sensors: a source of tables, checks and alerts."""
