@@ -11,6 +11,7 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from sightline.build.catalog import broken
 from sightline.core.errors import ConfigError
+from sightline.core.urls import redacted
 
 
 def build_plugin(
@@ -67,9 +68,14 @@ def _explained(name: str, plugin: type[Any], error: ValidationError, locate: Cal
         return ConfigError(f"{name!r} needs the field {path!r}.", cure=f"Add {path}: ...", location=locate(*where))
     if problem["type"] == "value_error" and isinstance(cause := problem.get("ctx", {}).get("error"), ValueError):
         return ConfigError(f"{name!r}: {path}: {cause}", location=locate(*where))
-    given = repr(problem["input"])
     return ConfigError(
-        f"{name!r}: {path}: {problem['msg']}.",
-        cure=f"It is {given[:60]}{'...' if len(given) > 60 else ''} now.",
-        location=locate(*where),
+        f"{name!r}: {path}: {problem['msg']}.", cure=f"It is {_shown(problem['input'])} now.", location=locate(*where)
     )
+
+
+def _shown(value: Any) -> str:
+    """Return a wrong value as a person may see it: short, and without a password."""
+    if not isinstance(value, str | int | float | bool | None):
+        return f"a {type(value).__name__}"
+    text = repr(redacted(value) if isinstance(value, str) else value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -93,7 +93,7 @@ class Source(Plugin):
     """Yields samples: endlessly or to an end (`read`), or those of one object (`load`); a class has either or both."""
 
     @property
-    def live(self) -> bool:
+    def is_live(self) -> bool:
         """True when samples come whether we are ready or not, so that old ones give way to new ones."""
         return False
 

@@ -139,7 +139,7 @@ class Lane:
         self._joint = joint
         self._source = replace(source)
         self._feed = Feed(
-            live=self._source.live,
+            live=self._source.is_live,
             capacity=_CAPACITY,
             superseded=lambda _: around.counters.dropped(name, "superseded"),
             abandoned=around.abandoned,
@@ -153,7 +153,7 @@ class Lane:
     @property
     def live(self) -> bool:
         """True when the source does not wait for us."""
-        return self._source.live
+        return self._source.is_live
 
     @property
     def running(self) -> bool:

@@ -74,8 +74,8 @@ def test_realtime_keeps_the_rate_and_is_live() -> None:
     begun_s = time.monotonic()
     assert len(frames(realtime=True, fps=20)) == 5
     assert time.monotonic() - begun_s >= 0.2
-    assert SyntheticSource(realtime=True).live
-    assert not SyntheticSource().live
+    assert SyntheticSource(realtime=True).is_live
+    assert not SyntheticSource().is_live
 
 
 def test_probing_tells_size_and_length() -> None:

@@ -93,7 +93,7 @@ def test_realtime_paces_a_file_and_makes_it_live(tmp_path: Path) -> None:
     source = opened(make_clip(tmp_path / "clip.mp4", num=15), fps=10, realtime=True)
     begun_s = time.monotonic()
     samples = list(source.read())
-    assert source.live
+    assert source.is_live
     assert time.monotonic() - begun_s >= 0.5
     arrived_s = [sample.clocks.monotonic_s for sample in samples]
     assert all(later > earlier for earlier, later in pairwise(arrived_s))
@@ -115,9 +115,9 @@ def test_realtime_paces_a_file_and_makes_it_live(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_live_follows_from_the_address(url: str, live: bool) -> None:
-    assert VideoSource(url=url).live is live
-    assert VideoSource(url=url, live=not live).live is not live
-    assert replace(VideoSource(url=url)).live is live
+    assert VideoSource(url=url).is_live is live
+    assert VideoSource(url=url, live=not live).is_live is not live
+    assert replace(VideoSource(url=url)).is_live is live
 
 
 def test_it_ends_soon_after_it_is_told_to_stop(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_it_is_built_from_a_manifest() -> None:
     adapter = TypeAdapter(VideoSource)
     source = adapter.validate_python({"url": "rtsp://door/cam", "fps": 5, "size": [640, 360]})
     assert source.size == (640, 360)
-    assert source.live
+    assert source.is_live
     with pytest.raises(ValidationError, match="fsp"):
         adapter.validate_python({"url": "clip.mp4", "fsp": 5})
 

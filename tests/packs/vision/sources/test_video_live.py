@@ -78,7 +78,7 @@ def test_frames_come_with_rising_times(rtsp_server: MakeServer) -> None:
         reader.thread.join(1)
         assert time.monotonic() - begun_s < 1
     samples = reader.samples
-    assert reader.source.live
+    assert reader.source.is_live
     assert samples[0].payload.size == (160, 120)
     span_s = (samples[9].clocks.pts_s or 0) - (samples[0].clocks.pts_s or 0)
     assert span_s == pytest.approx(9 / 5, abs=0.3)
@@ -219,7 +219,7 @@ def test_an_mjpeg_camera_is_read_by_the_time_of_receipt(mjpeg_address: str) -> N
         reader.wait_for(lambda: len(reader.samples) >= 15)
     begin, end = reader.samples[4].clocks, reader.samples[14].clocks
     assert (end.pts_s or 0) - (begin.pts_s or 0) == pytest.approx(1.0, abs=0.3)
-    assert reader.source.live
+    assert reader.source.is_live
 
 
 def test_a_camera_that_refuses_over_http_is_told(mjpeg_address: str) -> None:

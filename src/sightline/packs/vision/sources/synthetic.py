@@ -62,7 +62,7 @@ class SyntheticSource(Source):
             raise ConfigError(f"seed is {self.seed}; it must not be negative.")
 
     @property
-    def live(self) -> bool:
+    def is_live(self) -> bool:
         """True with `realtime`."""
         return self.realtime
 
@@ -100,7 +100,7 @@ class SyntheticSource(Source):
         width, height = self.size
         return {
             "kind": "synthetic",
-            "live": self.live,
+            "live": self.is_live,
             "codec": "drawn",
             "width": width,
             "height": height,

@@ -64,7 +64,7 @@ class VideoSource(Source):
     url: str
     fps: float | None = None
     size: tuple[int, int] | None = None
-    live: bool | None = None  # type: ignore[assignment]  # the field overrides the property; `__post_init__` makes it bool
+    live: bool | None = None
     loop: bool = False
     realtime: bool = False
     transport: Literal["tcp", "udp"] = "tcp"
@@ -87,8 +87,11 @@ class VideoSource(Source):
             raise ConfigError(f"interpolation is {self.interpolation!r}; known: {', '.join(INTERPOLATIONS)}.")
         if (self.loop or self.realtime) and kind_of(self.url) is not Kind.FILE:
             raise ConfigError("loop and realtime are for files.", cure="Leave them out for a live source.")
-        if self.live is None:
-            self.live = self.realtime or is_live(self.url)
+
+    @property
+    def is_live(self) -> bool:
+        """What `live` says, or else the address."""
+        return self.realtime or is_live(self.url) if self.live is None else self.live
 
     def __repr__(self) -> str:
         shown = {each.name: getattr(self, each.name) for each in fields(self)} | {"url": redacted(self.url)}
@@ -111,7 +114,7 @@ class VideoSource(Source):
         reason = "stopped"
         self.context.state(SourceState.CONNECTING, "")
         try:
-            if self.live and kind_of(self.url) is not Kind.FILE:
+            if self.is_live and kind_of(self.url) is not Kind.FILE:
                 yield from self._read_live()
             else:
                 yield from self._read_to_its_end()
@@ -137,7 +140,7 @@ class VideoSource(Source):
                 facts = probe_stream(container, stream, self.fps, Converter(self.size, self.interpolation, "video"))
         except av.FFmpegError as error:
             raise explained(error, self.url) from None
-        return {"url": redacted(self.url), "kind": str(kind_of(self.url)), "live": bool(self.live), **facts}
+        return {"url": redacted(self.url), "kind": str(kind_of(self.url)), "live": self.is_live, **facts}
 
     def _read_to_its_end(self) -> Iterator[Sample[Frame]]:
         context, name = self.context, redacted(self.url)

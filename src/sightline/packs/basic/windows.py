@@ -1,0 +1,192 @@
+"""Windows in event time: which samples belong together is said by when they were taken, not by when they came.
+
+The watermark is the newest event time seen, less the allowed lateness. A window closes when the watermark
+reaches its end; a sample that belongs to closed windows only is late: it is counted, and goes no further. These are
+the rules of the Dataflow model (Akidau et al., VLDB 2015), without later corrections of a window.
+
+Times are integer microseconds since the Unix epoch, so that no border moves by rounding.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from sightline.core.errors import ConfigError
+from sightline.core.plugins import Collector, Context
+from sightline.core.sample import Sample, Window
+from sightline.packs.basic.collectors import window_sample
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+
+_Held: TypeAlias = tuple[int, str, int, int, int, Sample[Any]]
+"""Time in microseconds, source, epoch, seq, order of arrival (so that samples are never compared), sample."""
+
+
+@dataclass(kw_only=True)
+class _EventTime(Collector):
+    """What all windows in event time have in common."""
+
+    allowed_lateness_s: float = 0.0
+    max_samples: int = 100_000
+
+    def __post_init__(self) -> None:
+        self._check(allowed_lateness_s=(self.allowed_lateness_s, 0.0), max_samples=(self.max_samples, 1))
+
+    def _check(self, **fields: tuple[float, float]) -> None:
+        """Raise ConfigError for a field whose value is under its least."""
+        for name, (value, least) in fields.items():
+            if not least <= value < float("inf"):
+                raise ConfigError(f"{type(self).__name__}: {name} is {value}, it must be at least {least:g}.")
+
+    def open(self, context: Context) -> None:
+        """Begin without samples."""
+        super().open(context)
+        self._lateness = _microseconds(self.allowed_lateness_s)
+        self._newest: int | None = None
+        self._num_arrived = 0
+        self._num_late = 0
+        self._seq = 0
+
+    @property
+    def num_late(self) -> int:
+        """Samples that came after their windows had closed."""
+        return self._num_late
+
+    def collect(self, samples: Sequence[Sample[Any]]) -> Iterable[Sample[Any]]:
+        """Return the windows that the samples closed, the oldest first."""
+        closed: list[Sample[Any]] = []
+        num_crowded_out = 0
+        for sample in samples:
+            time = (sample.time - _EPOCH) // _TICK
+            self._num_arrived += 1
+            if self._newest is None:
+                self._begin(time - self._lateness)
+            if self._take((time, sample.source, sample.epoch, sample.seq, self._num_arrived, sample)):
+                num_crowded_out += self._make_room()
+            else:
+                self._num_late += 1
+            if self._newest is None or time > self._newest:
+                self._newest = time
+                closed.extend(self._advance(time - self._lateness))
+        if num_crowded_out:
+            self.context.dropped("window_full", num_crowded_out)
+        return closed
+
+    def flush(self) -> Iterable[Sample[Any]]:
+        """Return the windows that are still open."""
+        return list(self._advance(None))
+
+    def _made(self, held: Sequence[_Held], start: int, end: int) -> Sample[Window]:
+        made = window_sample(
+            [entry[-1] for entry in held],
+            _EPOCH + start * _TICK,
+            _EPOCH + end * _TICK,
+            seq=self._seq,
+            num_late=self._num_late,
+        )
+        self._seq += 1
+        return made
+
+    @abstractmethod
+    def _begin(self, watermark: int) -> None:
+        """Know the first watermark."""
+
+    @abstractmethod
+    def _take(self, entry: _Held) -> bool:
+        """Hold the sample, or return False when it is late."""
+
+    @abstractmethod
+    def _make_room(self) -> int:
+        """Forget the oldest samples above `max_samples`; return how many."""
+
+    @abstractmethod
+    def _advance(self, watermark: int | None) -> Iterator[Sample[Window]]:
+        """Yield the windows that end at the watermark or before; None: all."""
+
+
+@dataclass(kw_only=True)
+class Sliding(_EventTime):
+    """Windows of `size_s` seconds, a new one every `every_s`; a sample is in each that covers it.
+
+    Windows are aligned to the Unix epoch, begin inclusive, end exclusive; empty ones are not given.
+
+    Attributes:
+        size_s: length of a window in seconds of event time.
+        every_s: time from the begin of a window to the begin of the next; at most `size_s`.
+        allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
+        max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+    """
+
+    size_s: float
+    every_s: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(size_s=(self.size_s, 1e-6), every_s=(self.every_s, 1e-6))
+        if self.every_s > self.size_s:
+            raise ConfigError(
+                f"{type(self).__name__}: every_s is {self.every_s:g}, more than size_s {self.size_s:g}.",
+                cure="Samples between two windows would be lost: make every_s at most size_s.",
+            )
+
+    def open(self, context: Context) -> None:
+        """Begin without samples."""
+        super().open(context)
+        self._size, self._every = _microseconds(self.size_s), _microseconds(self.every_s)
+        self._held: list[_Held] = []  # sorted; each sample once, however many windows it is in
+        self._closed = 0  # number of the last closed window; window k covers [k * every, k * every + size)
+
+    def _begin(self, watermark: int) -> None:
+        self._closed = self._last_ended(watermark)
+
+    def _take(self, entry: _Held) -> bool:
+        if entry[0] // self._every <= self._closed:
+            return False
+        insort(self._held, entry)
+        return True
+
+    def _make_room(self) -> int:
+        num_over = max(0, len(self._held) - self.max_samples)
+        del self._held[:num_over]
+        return num_over
+
+    def _advance(self, watermark: int | None) -> Iterator[Sample[Window]]:
+        last = None if watermark is None else self._last_ended(watermark)
+        while self._held:
+            # The next window that is not empty begins with the oldest sample that an open window covers.
+            oldest = self._held[0][0]
+            number = max(self._closed + 1, self._last_ended(oldest) + 1)
+            if last is not None and number > last:
+                break
+            start = number * self._every
+            end = start + self._size
+            covered = self._held[bisect_left(self._held, (start,)) : bisect_left(self._held, (end,))]
+            self._closed = number
+            if covered:
+                yield self._made(covered, start, end)
+            del self._held[: bisect_left(self._held, ((number + 1) * self._every,))]
+        if last is not None:
+            self._closed = max(self._closed, last)
+
+    def _last_ended(self, time: int) -> int:
+        """Return the number of the last window that ends at `time` or before."""
+        return (time - self._size) // self._every
+
+
+@dataclass(kw_only=True)
+class Tumbling(Sliding):
+    """Windows of `size_s` seconds, one behind the other; each sample is in exactly one.
+
+    Windows are aligned to the Unix epoch, begin inclusive, end exclusive; empty ones are not given.
+
+    Attributes:
+        size_s: length of a window in seconds of event time.
+        allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
+        max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+    """
