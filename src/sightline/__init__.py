@@ -81,7 +81,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that few need
+        from importlib.metadata import version
 
         return version("sightline")
     if name in _HOME:

@@ -1,0 +1,1 @@
+"""One outside system per module, behind a port of `sightline.core.ports`."""
