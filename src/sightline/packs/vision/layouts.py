@@ -108,14 +108,17 @@ class Layout(ABC):
 
         `scores` is [K, C], or [C, K] with `classes_first`. One comparison over everything, then only the few hits.
         """
+        ids = self.wanted
+        if ids is not None:
+            # Few wanted classes of many: most of the scores need not be looked at.
+            columns = ids - self._offset
+            ids = ids[(columns >= 0) & (columns < scores.shape[0 if classes_first else 1])]
+            scores = scores[ids - self._offset] if classes_first else scores[:, ids - self._offset]
         found = np.flatnonzero(scores >= threshold)
-        rows, columns = np.divmod(found, scores.shape[1])
-        cells, classes = (columns, rows) if classes_first else (rows, columns)
+        rows, places = np.divmod(found, max(1, scores.shape[1]))
+        cells, classes = (places, rows) if classes_first else (rows, places)
         scores_N = scores.reshape(-1)[found].astype(np.float32)
-        class_ids = classes + self._offset
-        if self.wanted is not None:
-            fits = np.isin(class_ids, self.wanted)
-            cells, class_ids, scores_N = cells[fits], class_ids[fits], scores_N[fits]
+        class_ids = classes + self._offset if ids is None else ids[classes]
         order = np.lexsort((-scores_N, cells))
         best = order[np.flatnonzero(np.diff(cells[order], prepend=-1))]  # the first of each cell
         return cells[best], class_ids[best], scores_N[best]

@@ -25,6 +25,7 @@ FIELDS = (
 )  # fmt: skip
 _INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
 _DTYPES: dict[str, type[Any]] = {"float32": np.float32, "float16": np.float16, "uint8": np.uint8}
+cv2.setNumThreads(1)  # parallelism comes from cameras; OpenCV's own pool would fight the models for the cores
 _MAX_SIDE = 1 << 14  # of a model's input; a wrong zero too many would ask for gigabytes
 
 
@@ -123,18 +124,14 @@ class Preprocessor:
         # A picture of extreme proportions keeps at least one pixel; the true scales of the rounded size go back.
         inner = max(1, round(width * scale)), max(1, round(height * scale))
         left, top = (self.size[0] - inner[0]) // 2, (self.size[1] - inner[1]) // 2
-        resized_HWC = cv2.copyMakeBorder(
-            self._scaled(pixels_HWC, *inner),
-            top,
-            self.size[1] - inner[1] - top,
-            left,
-            self.size[0] - inner[0] - left,
-            cv2.BORDER_CONSTANT,
-            value=(self._pad, self._pad, self._pad),
-        )
-        return resized_HWC.astype(np.uint8, copy=False), Placement(
-            scale_x=inner[0] / width, scale_y=inner[1] / height, shift_x=left, shift_y=top
-        )
+        resized_HWC = np.empty((self.size[1], self.size[0], 3), np.uint8)
+        rows, columns = slice(top, top + inner[1]), slice(left, left + inner[0])
+        for bar in (np.s_[:top], np.s_[rows.stop :], np.s_[:, :left], np.s_[:, columns.stop :]):
+            resized_HWC[bar] = self._pad
+        # Straight into its place: no second copy of the picture.
+        cv2.resize(pixels_HWC, inner, dst=resized_HWC[rows, columns], interpolation=self._interpolation)
+        placement = Placement(scale_x=inner[0] / width, scale_y=inner[1] / height, shift_x=left, shift_y=top)
+        return resized_HWC, placement
 
     def _scaled(self, pixels_HWC: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
         if pixels_HWC.shape[:2] == (height, width):
