@@ -1,4 +1,4 @@
-"""Fakes that work: a clock that is turned by hand, a model that answers what it was told, ports in memory.
+"""Fakes that work: a clock that is turned by hand, a model that answers what it was told, ports of their own.
 
 Pack tests build their world with `make_context`, their samples with `make_frame` and `make_reading`. Nothing
 here patches anything: time and models come in through `Context`, as in a real run.
@@ -14,7 +14,10 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -121,9 +124,9 @@ class FakeHandle(ModelHandle):
 
 
 class FakePorts:
-    """The ports of a process in memory, each made when it is first asked for.
+    """The ports of a process, each made when it is first asked for; they leave nothing behind.
 
-    They are the shipped adapters where those work in memory, so that a test which passes here means something.
+    They are the shipped adapters, in memory but for the database, so that a test which passes here means something.
     """
 
     @cached_property
@@ -136,7 +139,10 @@ class FakePorts:
     def store(self) -> MetadataStore:
         from sightline.adapters.database import SqlStore
 
-        return SqlStore("sqlite://")
+        folder = mkdtemp(prefix="sightline-")  # SQLite shares a database between threads only in a file
+        store = SqlStore(f"sqlite:///{folder}/fake.db")
+        finalize(self, _give_up, store, folder)
+        return store
 
     @cached_property
     def bus(self) -> EventBus:
@@ -155,6 +161,11 @@ class FakePorts:
         from sightline.adapters.meter_prometheus import PrometheusMeter
 
         return PrometheusMeter()
+
+
+def _give_up(store: MetadataStore, folder: str) -> None:
+    store.close()
+    rmtree(folder, ignore_errors=True)
 
 
 def fake_ports() -> FakePorts:

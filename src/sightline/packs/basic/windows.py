@@ -111,36 +111,25 @@ class _EventTime(Collector):
 
 
 @dataclass(kw_only=True)
-class Sliding(_EventTime):
-    """Windows of `size_s` seconds, a new one every `every_s`; a sample is in each that covers it.
-
-    Windows are aligned to the Unix epoch, begin inclusive, end exclusive; empty ones are not given.
-
-    Attributes:
-        size_s: length of a window in seconds of event time.
-        every_s: time from the begin of a window to the begin of the next; at most `size_s`.
-        allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
-        max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
-    """
+class _Aligned(_EventTime):
+    """Windows whose borders the clock gives: window k covers [k * every, k * every + size)."""
 
     size_s: float
-    every_s: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check(size_s=(self.size_s, 1e-6), every_s=(self.every_s, 1e-6))
-        if self.every_s > self.size_s:
-            raise ConfigError(
-                f"{type(self).__name__}: every_s is {self.every_s:g}, more than size_s {self.size_s:g}.",
-                cure="Samples between two windows would be lost: make every_s at most size_s.",
-            )
+        self._check(size_s=(self.size_s, 1e-6))
+
+    @property
+    def _step_s(self) -> float:
+        return self.size_s
 
     def open(self, context: Context) -> None:
         """Begin without samples."""
         super().open(context)
-        self._size, self._every = _microseconds(self.size_s), _microseconds(self.every_s)
+        self._size, self._every = _microseconds(self.size_s), _microseconds(self._step_s)
         self._held: list[_Held] = []  # sorted; each sample once, however many windows it is in
-        self._closed = 0  # number of the last closed window; window k covers [k * every, k * every + size)
+        self._closed = 0  # number of the last closed window
 
     def _begin(self, watermark: int) -> None:
         self._closed = self._last_ended(watermark)
@@ -159,18 +148,16 @@ class Sliding(_EventTime):
     def _advance(self, watermark: int | None) -> Iterator[Sample[Window]]:
         last = None if watermark is None else self._last_ended(watermark)
         while self._held:
-            # The next window that is not empty begins with the oldest sample that an open window covers.
-            oldest = self._held[0][0]
-            number = max(self._closed + 1, self._last_ended(oldest) + 1)
+            # The next window that is not empty is the first open one that covers the oldest sample.
+            number = max(self._closed, self._last_ended(self._held[0][0])) + 1
             if last is not None and number > last:
                 break
             start = number * self._every
             end = start + self._size
             covered = self._held[bisect_left(self._held, (start,)) : bisect_left(self._held, (end,))]
             self._closed = number
-            if covered:
-                yield self._made(covered, start, end)
-            del self._held[: bisect_left(self._held, ((number + 1) * self._every,))]
+            del self._held[: bisect_left(self._held, (start + self._every,))]
+            yield self._made(covered, start, end)
         if last is not None:
             self._closed = max(self._closed, last)
 
@@ -180,7 +167,7 @@ class Sliding(_EventTime):
 
 
 @dataclass(kw_only=True)
-class Tumbling(Sliding):
+class Tumbling(_Aligned):
     """Windows of `size_s` seconds, one behind the other; each sample is in exactly one.
 
     Windows are aligned to the Unix epoch, begin inclusive, end exclusive; empty ones are not given.
@@ -190,3 +177,106 @@ class Tumbling(Sliding):
         allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
         max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
     """
+
+
+@dataclass(kw_only=True)
+class Sliding(_Aligned):
+    """Windows of `size_s` seconds, a new one every `every_s`; a sample is in each that covers it.
+
+    Windows are aligned to the Unix epoch, begin inclusive, end exclusive; empty ones are not given. A sample that is
+    late for some of its windows still enters the others, and is not counted as late.
+
+    Attributes:
+        size_s: length of a window in seconds of event time.
+        every_s: time from the begin of a window to the begin of the next, in seconds; at most `size_s`.
+        allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
+        max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+    """
+
+    every_s: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(every_s=(self.every_s, 1e-6))
+        if self.every_s > self.size_s:
+            raise ConfigError(
+                f"Sliding: every_s is {self.every_s:g}, more than size_s, which is {self.size_s:g}.",
+                cure="Samples between two windows would be lost: make every_s at most size_s.",
+            )
+
+    @property
+    def _step_s(self) -> float:
+        return self.every_s
+
+
+@dataclass(kw_only=True)
+class SessionWindow(_EventTime):
+    """Windows that last as long as samples follow one another in less than `gap_s` seconds.
+
+    A window begins with its first sample and ends `gap_s` after its last, exclusive.
+
+    Attributes:
+        gap_s: time without samples, in seconds of event time, that ends a window.
+        allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
+        max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+    """
+
+    gap_s: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check(gap_s=(self.gap_s, 1e-6))
+
+    def open(self, context: Context) -> None:
+        """Begin without samples."""
+        super().open(context)
+        self._gap = _microseconds(self.gap_s)
+        self._sessions: list[list[_Held]] = []  # open ones in order of time, each sorted
+        self._num_held = 0
+        self._watermark = 0
+
+    def _begin(self, watermark: int) -> None:
+        self._watermark = watermark
+
+    def _take(self, entry: _Held) -> bool:
+        time = entry[0]
+        after = bisect_left(self._sessions, time, key=lambda held: held[0][0])  # sessions before it begin earlier
+        joins_before = after > 0 and time - self._sessions[after - 1][-1][0] < self._gap
+        joins_after = after < len(self._sessions) and self._sessions[after][0][0] - time < self._gap
+        if joins_before and joins_after:  # the sample closes the gap between two
+            self._sessions[after - 1] += self._sessions.pop(after)
+        if joins_before:
+            insort(self._sessions[after - 1], entry)
+        elif joins_after:
+            insort(self._sessions[after], entry)
+        elif time + self._gap <= self._watermark:
+            return False
+        else:
+            self._sessions.insert(after, [entry])
+        self._num_held += 1
+        return True
+
+    def _make_room(self) -> int:
+        num_over = max(0, self._num_held - self.max_samples)
+        for _ in range(num_over):
+            del self._sessions[0][0]
+            if not self._sessions[0]:
+                del self._sessions[0]
+        self._num_held -= num_over
+        return num_over
+
+    def _advance(self, watermark: int | None) -> Iterator[Sample[Window]]:
+        if watermark is not None:
+            self._watermark = watermark
+        while self._sessions:
+            held = self._sessions[0]
+            end = held[-1][0] + self._gap
+            if watermark is not None and end > watermark:
+                break
+            del self._sessions[0]
+            self._num_held -= len(held)
+            yield self._made(held, held[0][0], end)
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
