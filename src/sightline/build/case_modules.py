@@ -17,6 +17,7 @@ from sightline.build.folders import BLUEPRINT, CasePlace
 from sightline.core.case import Case
 from sightline.core.errors import BrokenPlugin
 from sightline.core.prediction import JsonObject
+from sightline.engine.pipeline import checked_stages
 
 if TYPE_CHECKING:
     from sightline.build.context import CaseBuildContext
@@ -54,29 +55,43 @@ def make_from_blueprint(place: CasePlace, context: CaseBuildContext, manifest: J
     Raises:
         BrokenPlugin: the blueprint cannot be imported, raises, or gives no Case.
     """
-    what = f"blueprint of case {place.name!r}"
+    what = f"The blueprint of case {place.name!r}"
+    before, context.manifest = context.manifest, manifest or {}
     try:
         if place.folder is None:
             module = import_module(place.module)
         else:
             module = _loaded(place.folder / BLUEPRINT, place.name)
-        context.manifest = manifest or {}
-        case = module.make_blueprint(context)
-    except Exception as error:
+        make = getattr(module, "make_blueprint", None)
+        if not callable(make):
+            raise BrokenPlugin(
+                f"{what} has no function make_blueprint.",
+                cure="Write: def make_blueprint(context: CaseBuildContext) -> Case",
+                location=module.__file__ or place.shown,
+            )
+        case = make(context)
+    except (Exception, SystemExit) as error:
         raise broken(what, error, place.shown) from error
+    finally:
+        context.manifest = before
     if not isinstance(case, Case):
-        raise BrokenPlugin(f"The {what} gave a {type(case).__name__}.", cure="make_blueprint must return a Case.")
-    return replace(case, name=place.name)
+        raise BrokenPlugin(
+            f"{what} gave a {type(case).__name__}.",
+            cure="make_blueprint must return a Case.",
+            location=module.__file__ or place.shown,
+        )
+    return replace(case, name=place.name, stages=checked_stages(case.stages))
 
 
 def _loaded(path: Path, case: str) -> ModuleType:
     """Load a file of a case folder as `sightline_cases.<case>.<stem>`; always anew, so that edits count."""
     package = f"sightline_cases.{case}"
-    for name, folder in (("sightline_cases", None), (package, path.parent)):
-        if name not in sys.modules:
-            module = ModuleType(name)
-            module.__path__ = [] if folder is None else [str(folder)]
-            sys.modules[name] = module
+    sys.modules.setdefault("sightline_cases", _package("sightline_cases", []))
+    if getattr(sys.modules.get(package), "__path__", None) != [str(path.parent)]:
+        # A case of this name in another folder may have been here: nothing of it may be mistaken for this one.
+        for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+            del sys.modules[name]
+        sys.modules[package] = _package(package, [str(path.parent)])
     spec = spec_from_file_location(f"{package}.{path.stem}", path)
     if spec is None or spec.loader is None:
         raise BrokenPlugin(f"{path} cannot be loaded as Python.")
@@ -84,7 +99,14 @@ def _loaded(path: Path, case: str) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[spec.name]
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(spec.name, None)
         raise broken(f"{path.name} of case {case!r}", error, str(path)) from error
     return module
+
+
+def _package(name: str, folders: list[str]) -> ModuleType:
+    """Return an empty package, so that the files of a case can import one another."""
+    package = ModuleType(name)
+    package.__path__ = folders
+    return package

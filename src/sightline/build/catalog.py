@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from sysconfig import get_paths
 from typing import Any
 
 from sightline.core.errors import BrokenPlugin, ConfigError, MissingExtra, SightlineError, UnknownPlugin
@@ -32,6 +33,9 @@ PORT_KINDS: Mapping[str, type] = {
     "meters": Meter,
 }
 """Kind of port -> its base class."""
+
+
+_STANDARD = "the standard library"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,8 @@ class Catalog:
         """
         if ":" in name:
             point = EntryPoint(name=name, value=name, group=f"sightline.{kind}")
+            if EntryPoint.pattern.fullmatch(name) is None:
+                raise ConfigError(f"{name!r} is no import path.", cure="Write package.module:Class.", location=location)
             return self._imported(kind, point, location)
         points = self._group(kind).get(name)
         if points is None:
@@ -121,48 +127,73 @@ class Catalog:
             for part in point.attr.split("."):
                 found = getattr(found, part)
         except ModuleNotFoundError as error:
-            if point.extras:
+            # A module that is missing from the plug-in's own package is a fault; any other one is the extra's.
+            if point.extras and (error.name or "").partition(".")[0] != point.module.partition(".")[0]:
                 package, extra = _package(point), point.extras[0]
                 raise MissingExtra(
                     f"{point.name!r} needs {error.name}, which is not installed.",
                     cure=f"pip install '{package}[{extra}]'",
                     location=location,
                 ) from error
-            raise broken(f"{kind} plug-in {point.name!r}", error, location) from error
-        except Exception as error:
-            raise broken(f"{kind} plug-in {point.name!r}", error, location) from error
+            raise broken(f"The {kind} plug-in {point.name!r}", error, location) from error
+        except (Exception, SystemExit) as error:
+            raise broken(f"The {kind} plug-in {point.name!r}", error, location) from error
         base = {**KINDS, **PORT_KINDS}.get(kind, object)
         if not (isinstance(found, type) and issubclass(found, base)):
             raise BrokenPlugin(
-                f"{point.value} is no {base.__name__}.", cure=f"It must be a class that inherits {base.__name__}."
+                f"{point.value} is no {base.__name__}.",
+                cure=f"It must be a class that inherits {base.__name__}.",
+                location=location,
             )
         return found
 
 
 def broken(what: str, error: BaseException, location: str = "") -> SightlineError:
-    """Return a BrokenPlugin that says where `error` was raised; an error of ours stays as it is."""
+    """Return a BrokenPlugin that says where `error` was raised; an error of ours stays as it is.
+
+    Args:
+        what: subject of the sentence.
+        error: what was raised.
+        location: said where no line of a plug-in is in the traceback.
+    """
+    place = _raised_at(error) or location
     if isinstance(error, SightlineError):
+        error.location = error.location or place
         return error
-    where = location
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}:{error.lineno}"
-    else:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_plugin_code(frame.filename)]
-        if frames:
-            where = f"{frames[-1].filename}:{frames[-1].lineno}"
     text = str(error).splitlines()
+    said = f"{type(error).__name__}: {text[0]}" if text and text[0] else type(error).__name__
     return BrokenPlugin(
-        f"{what} cannot be loaded: {type(error).__name__}: {text[0] if text else ''}",
+        f"{what} cannot be loaded: {said}",
         cure="Mend the file, or take it away; sightline list --check shows all such places.",
-        location=where,
+        location=place,
     )
 
 
-def _is_plugin_code(filename: str) -> bool:
-    """True for lines that a plug-in's author can mend: not the import machinery, not this package's loader."""
-    return (
-        not filename.startswith("<") and "importlib" not in filename and Path(filename).parent != Path(__file__).parent
-    )
+def _raised_at(error: BaseException) -> str:
+    """Return `file:line` of the innermost line that the plug-in's author can mend; empty where there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and Path(frame.filename).parent != Path(__file__).parent
+    ]
+    # Code that is in no library is the author's; else the package that was entered first, if that is no tool of ours.
+    packages = [_library(frame.filename) for frame in frames]
+    for wanted in ("", next((package for package in packages if package != _STANDARD), "")):
+        found = [frame for frame, package in zip(frames, packages, strict=True) if package == wanted]
+        if found and not wanted.startswith("pydantic"):
+            return f"{found[-1].filename}:{found[-1].lineno}"
+    return ""
+
+
+def _library(filename: str) -> str:
+    """Return the installed package that a file belongs to; empty for a file outside all of them."""
+    path, paths = Path(filename).resolve(), get_paths()
+    for root in {Path(paths["purelib"]).resolve(), Path(paths["platlib"]).resolve()}:
+        if path.is_relative_to(root):
+            return path.relative_to(root).parts[0]
+    return _STANDARD if path.is_relative_to(Path(paths["stdlib"]).resolve()) else ""
 
 
 def _listed(kind: str, point: EntryPoint) -> Listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.build.catalog import KINDS, PORT_KINDS
 from sightline.build.context import CaseBuildContext
 from sightline.build.folders import list_cases
 from sightline.build.manifest import check_case
@@ -14,13 +15,24 @@ def check_all(context: CaseBuildContext) -> list[dict[str, str]]:
     A plug-in whose extra is not installed is no fault: nobody asked for it yet.
     """
     problems: list[dict[str, str]] = []
-    for plugin in context.catalog.listed():
-        try:
-            context.catalog.load(plugin.kind, plugin.name)
-        except MissingExtra:
-            continue
-        except SightlineError as error:
-            problems.append(_described(f"{plugin.kind} plug-in {plugin.name}", error))
+    root = context.settings.cases_root
+    if root is not None and not root.is_dir():
+        problems.append(
+            {
+                "what": "setting cases_root",
+                "code": "file_missing",
+                "message": f"{context.loaded.origin('cases_root')}: There is no folder {root}.",
+                "cure": "Make it, or correct the setting.",
+            }
+        )
+    for kind in (*KINDS, *PORT_KINDS, "tasks"):
+        for name in context.catalog.names(kind):
+            try:
+                context.catalog.load(kind, name)
+            except MissingExtra:
+                continue
+            except SightlineError as error:
+                problems.append(_described(f"{kind} {name}", error))
     for place in list_cases(context.loaded):
         if not place.hidden_by:
             problems += [_described(f"case {place.name}", error) for error in check_case(place, context)]

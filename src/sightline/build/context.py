@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+import structlog
 from pydantic import SecretStr
 
 from sightline.build.catalog import PORT_KINDS, Catalog, broken
 from sightline.build.plugins import build_plugin
-from sightline.core.errors import BrokenPlugin
+from sightline.core.errors import BrokenPlugin, ConfigError, SightlineError
 from sightline.core.plugins import Context
 from sightline.core.ports import ArtifactStore, EventBus, MetadataStore, Meter, ModelHandle, Runtime
 from sightline.core.prediction import JsonObject
@@ -21,8 +22,16 @@ from sightline.engine.registry import ModelRegistry
 from sightline.engine.sessions import ModelSessions, SessionLayout
 from sightline.settings import AppSettings, LoadedSettings, load_settings
 
+log = structlog.get_logger()
 ZOO = Path(__file__).parent.parent / "zoo"
 T = TypeVar("T")
+_KINDS = {
+    "artifacts": "artifact_stores",
+    "store": "metadata_stores",
+    "bus": "event_buses",
+    "runtime": "runtimes",
+    "meter": "meters",
+}
 
 
 class CaseBuildContext:
@@ -61,58 +70,55 @@ class CaseBuildContext:
         self.manifest: JsonObject = {}
         self._lock = RLock()
         given = {"artifacts": artifacts, "store": store, "bus": bus, "runtime": runtime, "meter": meter}
-        # Given ports take the place of the cached properties below, so that nothing else is ever made.
-        self.__dict__.update({name: port for name, port in given.items() if port is not None})
-        self._given = frozenset(name for name, port in given.items() if port is not None)
+        self._given = {name: port for name, port in given.items() if port is not None}
+        for name, port in self._given.items():
+            wanted = PORT_KINDS[_KINDS[name]]
+            if not isinstance(port, wanted):
+                raise ConfigError(
+                    f"CaseBuildContext({name}=...) is a {type(port).__name__}, no {wanted.__name__}.",
+                    cure=f"Inherit sightline.core.ports.{wanted.__name__}.",
+                )
+        self._made: dict[str, Any] = dict(self._given)
 
     @property
     def settings(self) -> AppSettings:
         """The settings."""
         return self.loaded.settings
 
-    @cached_property
+    @property
     def artifacts(self) -> ArtifactStore:
         """Bytes by key."""
-        return cast("ArtifactStore", self._made("artifact_stores", self.settings.adapters.artifacts))
+        return cast("ArtifactStore", self._once("artifacts", self._port))
 
-    @cached_property
+    @property
     def store(self) -> MetadataStore:
         """What the platform records."""
-        return cast("MetadataStore", self._made("metadata_stores", self.settings.adapters.store))
+        return cast("MetadataStore", self._once("store", self._port))
 
-    @cached_property
+    @property
     def bus(self) -> EventBus:
         """What happens now."""
-        return cast("EventBus", self._made("event_buses", self.settings.adapters.bus))
+        return cast("EventBus", self._once("bus", self._port))
 
-    @cached_property
+    @property
     def runtime(self) -> Runtime:
         """Opens models."""
-        return cast("Runtime", self._made("runtimes", self.settings.adapters.runtime))
+        return cast("Runtime", self._once("runtime", self._port))
 
-    @cached_property
+    @property
     def meter(self) -> Meter:
         """Operational numbers."""
-        return cast("Meter", self._made("meters", self.settings.adapters.meter))
+        return cast("Meter", self._once("meter", self._port))
 
-    @cached_property
+    @property
     def registry(self) -> ModelRegistry:
         """Finds and adds models."""
-        return ModelRegistry(
-            models=lambda: self.store.models,
-            artifacts=lambda: self.artifacts,
-            root=self.settings.models_root,
-            shipped=ZOO,
-        )
+        return cast("ModelRegistry", self._once("registry", self._registry))
 
-    @cached_property
+    @property
     def sessions(self) -> ModelSessions:
         """All open models of this process."""
-        models = self.settings.models
-        layout = SessionLayout(device=self.settings.device, max_batch=models.max_batch, queue_rows=models.queue_rows)
-        if models.workers is not None:
-            layout = SessionLayout(**{**vars(layout), "num_workers": models.workers})
-        return ModelSessions(registry=self.registry, runtime=self.runtime, meter=self.meter, layout=layout)
+        return cast("ModelSessions", self._once("sessions", self._sessions))
 
     def open_model(self, ref: str) -> ModelHandle:
         """Return a handle of the model that `ref` means.
@@ -121,8 +127,7 @@ class CaseBuildContext:
             ModelNotFound: nothing has that name.
             InvalidModel: the file is no ONNX model.
         """
-        with self._lock:
-            return self.sessions.open(ref)
+        return self.sessions.open(ref)
 
     def world(self, **fields: Any) -> Context:
         """Return the world of a plug-in, with `fields` of `Context` set."""
@@ -137,10 +142,15 @@ class CaseBuildContext:
         return build_plugin(kind, name, self.catalog.load(kind, name), fields)
 
     def close(self) -> None:
-        """Close what was made here; ports that were given stay open."""
+        """Close what was made here; ports that were given stay open. A second call does nothing."""
+        with self._lock:
+            made, self._made = self._made, dict(self._given)
         for name in ("sessions", "bus", "store"):
-            if name in self.__dict__ and name not in self._given:
-                self.__dict__[name].close()
+            if name in made and name not in self._given:
+                try:
+                    made[name].close()
+                except Exception as error:  # noqa: BLE001 - an adapter may raise anything; the others must be closed too
+                    log.warning("port did not close", port=name, error=str(error))
 
     def __enter__(self) -> Self:
         return self
@@ -150,22 +160,55 @@ class CaseBuildContext:
     ) -> None:
         self.close()
 
-    def _made(self, kind: str, name: str) -> Any:
+    def _once(self, name: str, make: Callable[[str], Any]) -> Any:
+        """Return what `make` gave under `name`; many threads may ask for it first."""
+        found = self._made.get(name)
+        if found is None:
+            with self._lock:
+                found = self._made.get(name)
+                if found is None:
+                    found = self._made[name] = make(name)
+        return found
+
+    def _registry(self, _: str) -> ModelRegistry:
+        return ModelRegistry(
+            models=lambda: self.store.models,
+            artifacts=lambda: self.artifacts,
+            root=self.settings.models_root,
+            shipped=ZOO,
+        )
+
+    def _sessions(self, _: str) -> ModelSessions:
+        models = self.settings.models
+        layout = SessionLayout(device=self.settings.device, max_batch=models.max_batch, queue_rows=models.queue_rows)
+        if models.workers is not None:
+            layout = replace(layout, num_workers=models.workers)
+        return ModelSessions(registry=self.registry, runtime=self.runtime, meter=self.meter, layout=layout)
+
+    def _port(self, name: str) -> Any:
         """Make the adapter that the settings name."""
-        with self._lock:
-            found = self.catalog.load(kind, name, location=f"setting adapters for {kind}")
-            try:
-                if factory := _FACTORIES.get((kind, name)):
-                    made = factory(found, self.settings)
-                elif hasattr(found, "from_settings"):
-                    made = found.from_settings(self.settings)
-                else:
-                    made = found()
-            except Exception as error:
-                raise broken(f"{kind} adapter {name!r}", error) from error
-            if not isinstance(made, PORT_KINDS[kind]):
-                raise BrokenPlugin(f"{name!r} made a {type(made).__name__}, not a {PORT_KINDS[kind].__name__}.")
-            return made
+        kind, adapter = _KINDS[name], str(getattr(self.settings.adapters, name))
+        origin = self.loaded.origin(f"adapters.{name}")
+        location = f"setting adapters.{name}" if origin == "default" else origin
+        found = self.catalog.load(kind, adapter, location=location)
+        try:
+            if factory := _FACTORIES.get((kind, adapter)):
+                made = factory(found, self.settings)
+            elif hasattr(found, "from_settings"):
+                made = found.from_settings(self.settings)
+            else:
+                made = found()
+        except SightlineError:
+            raise
+        except Exception as error:
+            raise broken(f"The {kind} adapter {adapter!r}", error, location) from error
+        if not isinstance(made, PORT_KINDS[kind]):
+            raise BrokenPlugin(
+                f"{adapter!r} made a {type(made).__name__}, not a {PORT_KINDS[kind].__name__}.",
+                cure="Its from_settings must return the port.",
+                location=location,
+            )
+        return made
 
 
 def _object_store(kind: Callable[..., ArtifactStore], settings: AppSettings) -> ArtifactStore:

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import structlog
+
 from sightline.core.errors import CaseNotFound
 from sightline.settings import LoadedSettings
 
+log = structlog.get_logger()
 SHIPPED = Path(__file__).parent.parent / "cases"
 BLUEPRINT = "blueprint.py"
 
@@ -63,16 +66,29 @@ def find_case(loaded: LoadedSettings, name: str) -> CasePlace:
     places = {place.name: place for place in list_cases(loaded) if not place.hidden_by}
     if name in places:
         return places[name]
-    folder = Path(name).expanduser()
-    if folder.is_dir() and (place := _place(folder, loaded.settings.manifest_name, "path")):
-        return place
-    if folder.is_file() and folder.name == loaded.settings.manifest_name:
-        return CasePlace(name=folder.resolve().parent.name, origin="path", folder=folder.parent, manifest=folder)
+    manifest_name = loaded.settings.manifest_name
+    if (folder := _folder(name, manifest_name)) is not None:
+        if place := _place(folder, manifest_name, "path"):
+            return place
+        raise CaseNotFound(
+            f"The folder {name} holds no case.", cure=f"A case is a folder with {manifest_name} or {BLUEPRINT}."
+        )
     near = get_close_matches(name, places, n=1)
     raise CaseNotFound(
         f"No case is called {name!r}. Known: {', '.join(sorted(places)) or 'none'}.",
-        cure=f"Did you mean {near[0]!r}?" if near else "A case is a folder with case.yaml; see sightline list.",
+        cure=f"Did you mean {near[0]!r}?" if near else f"A case is a folder with {manifest_name}; see sightline list.",
     )
+
+
+def _folder(name: str, manifest_name: str) -> Path | None:
+    """Return the folder that `name` is, or whose manifest it is; None when it is no path."""
+    try:
+        path = Path(name).expanduser()
+        if path.name == manifest_name and path.is_file():
+            return path.parent
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long, no such user, a zero byte
+        return None
 
 
 def _places(loaded: LoadedSettings) -> Iterator[CasePlace]:
@@ -88,18 +104,31 @@ def _places(loaded: LoadedSettings) -> Iterator[CasePlace]:
         if root is None or not root.is_dir() or root.resolve() in seen:
             continue
         seen.add(root.resolve())
-        for folder in sorted(root.iterdir()):
+        for folder in _below(root):
             if place := _place(folder, settings.manifest_name, origin):
                 yield place
     for module in settings.blueprint_modules:
         yield CasePlace(name=module.rpartition(".")[2], origin="blueprint_modules", module=module)
 
 
+def _below(root: Path) -> list[Path]:
+    """Return what is in a folder, by name; nothing when it may not be read, which must not hide the other roots."""
+    try:
+        return sorted(root.iterdir())
+    except OSError as error:
+        log.warning("cases cannot be listed", folder=str(root), reason=error.strerror)
+        return []
+
+
 def _place(folder: Path, manifest_name: str, origin: str) -> CasePlace | None:
     """Return the case in `folder`, or None when there is none."""
     manifest = folder / manifest_name
-    if not manifest.is_file():
-        if not (folder / BLUEPRINT).is_file():
-            return None
-        return CasePlace(name=folder.resolve().name, origin=origin, folder=folder)
-    return CasePlace(name=folder.resolve().name, origin=origin, folder=folder, manifest=manifest)
+    name = folder.resolve().name if folder.name in ("", "..") else folder.name
+    try:
+        if manifest.is_file():
+            return CasePlace(name=name, origin=origin, folder=folder, manifest=manifest)
+        if (folder / BLUEPRINT).is_file():
+            return CasePlace(name=name, origin=origin, folder=folder)
+    except PermissionError:
+        return CasePlace(name=name, origin=origin, folder=folder, manifest=manifest)  # opening it tells the reason
+    return None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from sightline.build.context import CaseBuildContext
 from sightline.build.plugins import build_plugin
 from sightline.core.case import Case, PredictionStage
-from sightline.core.errors import ConfigError, FileMissing, InvalidInput, InvalidMedia
+from sightline.core.errors import ConfigError, Conflict, FileMissing, InvalidInput, InvalidMedia
 from sightline.core.model import ModelCard
 from sightline.core.prediction import Prediction
 from sightline.core.sample import Clocks, Frame, Sample
@@ -34,14 +35,23 @@ class LoadedModel:
         context: settings and ports.
         ref: reference of the model: a name, `name@version`, an alias, or a path to an ONNX file.
         fields: fields of the predictor, for instance `threshold`.
+        owns_context: close the context with the model.
     """
 
-    def __init__(self, context: CaseBuildContext, ref: str, fields: dict[str, Any]) -> None:
+    def __init__(
+        self, context: CaseBuildContext, ref: str, fields: dict[str, Any], *, owns_context: bool = False
+    ) -> None:
         self._context = context
+        self._owns_context = owns_context
         self._located = context.registry.locate(ref)
         self._case = _case(context, self._located, ref, fields)
-        self._chain = Chain(self._case, context.world(case=self._case.name, source="request"))
-        self._answer = list(self._case.stages[PredictionStage.ANALYTICS])[-1]
+        predictors = self._case.stages[PredictionStage.ANALYTICS]
+        self._answer = list(predictors)[-1]
+        self._is_stateful = any(predictor.stateful for predictor in predictors.values())
+        self._idle: list[Chain] = []
+        self._lock = Lock()
+        self._closed = False
+        self._give_back(self._chain())  # what is wrong with the model is told now, not at the first picture
 
     @property
     def card(self) -> ModelCard:
@@ -59,14 +69,25 @@ class LoadedModel:
             FileMissing: nothing is at the path.
             InvalidMedia: it is no picture.
             InvalidInput: the array is of another type or shape.
+            Conflict: the model was closed.
         """
-        [sample] = self._chain.analyse([self._sample(picture)])
+        asked = self._sample(picture)
+        chain = self._taken()
+        try:
+            [sample] = chain.analyse([asked])
+        finally:
+            self._give_back(chain)
         return sample.predictions[self._answer]
 
     def close(self) -> None:
-        """Give the model's memory back."""
-        self._chain.close()
-        self._context.close()
+        """Give the model's memory back; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for chain in idle:
+            chain.close()
+        if self._owns_context:
+            self._context.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +97,34 @@ class LoadedModel:
     ) -> None:
         self.close()
 
+    def _chain(self) -> Chain:
+        return Chain(self._case, self._context.world(case=self._case.name, source="request"))
+
+    def _taken(self) -> Chain:
+        """Return predictors that no other thread has."""
+        with self._lock:
+            if self._closed:
+                raise Conflict(f"The model {self._located.ref} was closed.", cure="Load it again: load_model(...).")
+            if self._idle:
+                return self._idle.pop()
+        return self._chain()
+
+    def _give_back(self, chain: Chain) -> None:
+        """Keep predictors for the next picture, unless they remember this one."""
+        with self._lock:
+            if not (self._closed or self._is_stateful):
+                self._idle.append(chain)
+                return
+        chain.close()
+
     def _sample(self, picture: Any) -> Sample[Any]:
         if isinstance(picture, np.ndarray):
             return _sample(picture)
         if hasattr(picture, "convert"):  # a PIL picture
-            return _sample(np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1]))
+            try:
+                return _sample(np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1]))
+            except OSError as error:  # PIL reads pixels at the last moment
+                raise InvalidMedia(f"The picture cannot be decoded: {error}.", cure="Check the file.") from None
         if isinstance(picture, bytes | bytearray | memoryview):
             return self._decoded(bytes(picture), "picture")
         if isinstance(picture, str | PathLike):
@@ -89,6 +133,9 @@ class LoadedModel:
                 return self._decoded(path.read_bytes(), path.name)
             except FileNotFoundError:
                 raise FileMissing(f"No picture is at {path}.", cure="Check the path.") from None
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise InvalidMedia(f"{path} cannot be read: {reason}.", cure="Give the path of a picture.") from None
         raise InvalidInput(
             f"A {type(picture).__name__} is no picture.", cure="Give a BGR array, a PIL picture, bytes or a path."
         )
@@ -104,11 +151,14 @@ class LoadedModel:
         raise InvalidMedia(f"{name} holds no picture.")
 
 
-def load_model(ref: str, *, context: CaseBuildContext | None = None, **fields: Any) -> LoadedModel:
+def load_model(
+    ref: str | PathLike[str] | None = None, *, context: CaseBuildContext | None = None, **fields: Any
+) -> LoadedModel:
     """Return the model that `ref` means, ready to be asked.
 
     Args:
-        ref: a name, `name@version`, an alias such as `person_detector`, or a path to an ONNX file.
+        ref: a name, `name@version`, an alias such as `person_detector`, or a path to an ONNX file; by default what the
+            settings `model_path` or `model_name` say.
         context: settings and ports; made from the working directory when not given.
         fields: fields of the predictor for the model's task, for instance `threshold=0.5` or `top_k=3`.
 
@@ -117,7 +167,25 @@ def load_model(ref: str, *, context: CaseBuildContext | None = None, **fields: A
         InvalidModel: the file is no usable model, or does not say what its task is.
         ConfigError: a field is unknown or wrong.
     """
-    return LoadedModel(context or CaseBuildContext(), ref, fields)
+    own = context is None
+    context = context or CaseBuildContext()
+    try:
+        return LoadedModel(context, _wanted(context, ref), fields, owns_context=own)
+    except BaseException:
+        if own:
+            context.close()
+        raise
+
+
+def _wanted(context: CaseBuildContext, ref: str | PathLike[str] | None) -> str:
+    """Return the reference that was given, or that the settings give."""
+    settings = context.settings
+    if ref is None and settings.model_path is None and settings.model_name is None:
+        raise ConfigError("No model was named.", cure="Give a name, or set model_name or model_path.")
+    path = settings.model_path if ref is None else ref if isinstance(ref, PathLike) else None
+    if path is not None:
+        return str(Path(path).absolute())  # with a slash, so that no name of a model is meant
+    return str(settings.model_name if ref is None else ref)
 
 
 def _case(context: CaseBuildContext, located: Located, ref: str, fields: dict[str, Any]) -> Case:

@@ -5,18 +5,20 @@ Every problem of a manifest is found in one pass, each with its place and the ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 from sightline.build.case_modules import local_plugins, make_from_blueprint
+from sightline.build.catalog import KINDS
 from sightline.build.context import CaseBuildContext
 from sightline.build.documents import Document, read_document, replaced
 from sightline.build.folders import BLUEPRINT, CasePlace, find_case
-from sightline.build.plugins import build_plugin, field_names
+from sightline.build.plugins import all_of, build_plugin, field_names, with_all
+from sightline.build.replacing import MAIN, source_entry, with_source, with_url
 from sightline.core.case import Case
-from sightline.core.errors import ConfigError, SightlineError
+from sightline.core.errors import ConfigError, SightlineError, UnknownPlugin
 from sightline.core.prediction import JsonObject
 from sightline.engine.pipeline import checked_stages
 from sightline.settings import expand
@@ -36,8 +38,7 @@ KEYS = {
 }
 """Keys of a manifest and what they mean."""
 
-MAIN = "main"
-"""Id of the source of a case that names only one."""
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # stands in ids of samples, addresses of events, file names
 
 
 def load_case(
@@ -61,27 +62,34 @@ def load_case(
         BrokenPlugin: a plug-in or the blueprint raised.
     """
     context = context or CaseBuildContext()
-    place = find_case(context.loaded, name)
-    if place.folder is None or place.manifest is None:
-        case = make_from_blueprint(place, context)
-        return case if source is None else _with_url(case, source)
-    document = replaced(_document(place, context), changes or {})
-    if source is not None:
-        document = _with_source(document, source)
-    if (place.folder / BLUEPRINT).is_file():
-        return make_from_blueprint(place, context, manifest=document.data)
-    return _Builder(document, place, context).case()
+    return _built(find_case(context.loaded, name), context, source, changes or {})
 
 
 def check_case(place: CasePlace, context: CaseBuildContext) -> list[SightlineError]:
     """Return every problem of a case; importing what it names, opening nothing."""
     try:
-        load_case(str(place.folder) if place.folder else place.name, context=context)
-    except ConfigError as error:
-        return [error, *getattr(error, "problems", ())[1:]]
+        _built(place, context, None, {})
     except SightlineError as error:
-        return [error]
+        return all_of(error)
     return []
+
+
+def _built(place: CasePlace, context: CaseBuildContext, source: str | None, changes: JsonObject) -> Case:
+    """Return the case at `place`; see `load_case`."""
+    if place.folder is None or place.manifest is None:
+        if changes:
+            raise ConfigError(
+                f"--set {next(iter(changes))}: case {place.name!r} has no manifest, only a blueprint.",
+                cure="Change its blueprint.",
+            )
+        case = make_from_blueprint(place, context)
+    else:
+        document = replaced(_document(place, context), changes)
+        builder = _Builder(document, place, context)
+        if not (place.folder / BLUEPRINT).is_file():
+            return builder.case(source)
+        case = make_from_blueprint(place, context, manifest=document.data)
+    return case if source is None else with_url(case, source, context.catalog)
 
 
 def _document(place: CasePlace, context: CaseBuildContext) -> Document:
@@ -93,36 +101,6 @@ def _document(place: CasePlace, context: CaseBuildContext) -> Document:
     )
 
 
-def _with_source(document: Document, source: str) -> Document:
-    """Return the document with the URL of a source replaced."""
-    sources = document.data.get("sources") or {}
-    id_, equals, url = source.partition("=")
-    if isinstance(sources, dict) and equals and id_ in sources:
-        return replaced(document, {f"sources.{id_}.url": url})
-    if "source" in document.data:
-        entry = document.data["source"]
-        whole = {"use": "video", "url": source} if isinstance(entry, str) else None
-        return replaced(document, {"source": whole} if whole else {"source.url": source})
-    if isinstance(sources, dict) and len(sources) == 1:
-        return replaced(document, {f"sources.{next(iter(sources))}.url": source})
-    known = ", ".join(sources)
-    raise ConfigError(
-        f"The case has several sources: {known}." if sources else "The case has no source to replace.",
-        cure=f"Name one: --source {next(iter(sources), 'ID')}=URL" if sources else "Add source: to the manifest.",
-        location=document.name,
-    )
-
-
-def _with_url(case: Case, source: str) -> Case:
-    """Return a case from a blueprint with the URL of its only source replaced."""
-    if len(case.sources) == 1:
-        (id_, plugin), *_ = case.sources.items()
-        if "url" in field_names(type(plugin)):
-            fields: dict[str, Any] = {"url": source}
-            return replace(case, sources={id_: replace(plugin, **fields)})
-    raise ConfigError(f"The source of case {case.name!r} cannot be replaced.", cure="Change its blueprint.")
-
-
 class _Builder:
     """Builds a case from a document and remembers every problem on the way."""
 
@@ -132,13 +110,22 @@ class _Builder:
         self._context = context
         self._problems: list[SightlineError] = []
         self._local: dict[str, type[Any]] = {}
+        self._has_broken_plugins = False
 
-    def case(self) -> Case:
-        data = self._document.data
+    def case(self, source: str | None = None) -> Case:
+        """Return the case, with the URL of a source replaced.
+
+        Raises:
+            ConfigError: something is wrong; the error carries all problems.
+        """
         try:
             self._local = local_plugins(self._place)
         except SightlineError as error:
             self._problems.append(error)
+            self._has_broken_plugins = True
+        if source is not None:
+            self._document = with_source(self._document, source, self._class)
+        data = self._document.data
         self._check_keys()
         sources = self._sources()
         stages = self._stages()
@@ -157,9 +144,7 @@ class _Builder:
         if not self._problems and not (sources or stages):
             self._say("The case has neither sources nor stages.", cure="Add source: and stages:.")
         if self._problems:
-            first = self._problems[0]
-            first.problems = self._problems  # type: ignore[attr-defined]
-            raise first
+            raise with_all(self._problems)
         return case
 
     def _check_keys(self) -> None:
@@ -182,8 +167,21 @@ class _Builder:
         if "source" in data:
             entries.append((MAIN, data["source"], ("source",)))
         entries += [(id_, entry, ("sources", id_)) for id_, entry in self._mapping("sources").items()]
+        if not entries and data.get("stages") and (camera := self._camera()):
+            entries.append((MAIN, camera, ("source",)))
+        for id_, _, where in entries:
+            if not _ID.fullmatch(id_):
+                self._say(f"{id_!r} cannot be the id of a source.", *where, cure="Use letters, digits, '.', '_', '-'.")
         built = {id_: self._plugin("sources", entry, *where) for id_, entry, where in entries}
         return {id_: source for id_, source in built.items() if source is not None}
+
+    def _camera(self) -> dict[str, Any] | None:
+        """Return the source of a case that names none: the camera of the settings, if there is one."""
+        camera = self._context.settings.camera
+        if camera.url is None:
+            return None
+        size = None if camera.width is None or camera.height is None else [camera.width, camera.height]
+        return source_entry(camera.url, fps=camera.fps, size=size)
 
     def _stages(self) -> dict[str, dict[str, Any]]:
         stages: dict[str, dict[str, Any]] = {}
@@ -197,11 +195,10 @@ class _Builder:
                 if key in earlier:
                     self._say(f"Two predictors are called {key!r}.", "stages", stage, key, cure="Rename one.")
                 predictor = self._plugin("predictors", entry, "stages", stage, key)
-                if predictor is None:
-                    continue
-                self._check_reference(predictor, earlier, ("stages", stage, key, "of"))
+                if predictor is not None:
+                    self._check_reference(predictor, earlier, ("stages", stage, key, "of"))
+                    stages[stage][key] = predictor
                 earlier.append(key)
-                stages[stage][key] = predictor
         return stages
 
     def _check_reference(self, predictor: Any, earlier: list[str], where: tuple[str, ...]) -> None:
@@ -224,7 +221,7 @@ class _Builder:
 
     def _input(self, sources: Mapping[str, Any]) -> str | None:
         name = self._document.data.get("input")
-        if name is not None and name not in sources:
+        if name is not None and (not isinstance(name, str) or name not in sources):
             known = ", ".join(sources) or "none"
             self._say(f"input names no source: {name!r}.", "input", cure=f"Sources: {known}.")
         return name
@@ -233,6 +230,7 @@ class _Builder:
         value = self._document.data.get("on_error", "continue")
         if value not in ("continue", "stop"):
             self._say(f"on_error is {value!r}.", "on_error", cure="Write continue or stop.")
+            return "continue"
         return value
 
     def _plugin(self, kind: str, entry: Any, *where: str | int) -> Any:
@@ -244,12 +242,36 @@ class _Builder:
             return None
         name = fields["use"]
         try:
-            found = self._local.get(name) or self._context.catalog.load(kind, name, location=locate("use"))
             rest = {key: value for key, value in fields.items() if key != "use"}
-            return build_plugin(kind, name, found, rest, locate=locate)
+            return build_plugin(kind, name, self._class(kind, name, locate("use")), rest, locate=locate)
         except SightlineError as error:
-            self._problems.append(error)
+            self._problems += all_of(error)
             return None
+
+    def _class(self, kind: str, name: str, location: str = "") -> type[Any]:
+        """Return the class called `name`: the case's own, or an installed one.
+
+        Raises:
+            ConfigError: nothing has that name, or it cannot be used.
+        """
+        own = self._local.get(name)
+        if own is None:
+            near = get_close_matches(name, [known for known, found in self._local.items() if _is(found, kind)], n=1)
+            try:
+                return self._context.catalog.load(kind, name, location=location)
+            except UnknownPlugin as error:
+                if near:
+                    error.cure = f"Did you mean {near[0]!r}, of the case's own plugins.py?"
+                elif self._has_broken_plugins:
+                    error.cure = "Perhaps it is in the case's plugins.py, which cannot be loaded."
+                raise
+        if not _is(own, kind):
+            raise ConfigError(
+                f"{name!r} of plugins.py is no {KINDS[kind].__name__}.",
+                cure=f"Only classes that inherit {KINDS[kind].__name__} can stand here.",
+                location=location,
+            )
+        return own
 
     def _mapping(self, *where: str) -> dict[str, Any]:
         value: Any = self._document.data
@@ -271,3 +293,7 @@ class _Builder:
 
     def _say(self, message: str, *where: str | int, cure: str = "") -> None:
         self._problems.append(ConfigError(message, cure=cure, location=self._document.location(*where)))
+
+
+def _is(found: type[Any], kind: str) -> bool:
+    return issubclass(found, KINDS[kind])

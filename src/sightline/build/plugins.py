@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from sightline.build.catalog import broken
-from sightline.core.errors import ConfigError
+from sightline.core.errors import ConfigError, SightlineError
 from sightline.core.urls import redacted
+
+_SECRET = re.compile(r"(?i)pass|pwd|secret|token|key|auth|credential")
 
 
 def build_plugin(
@@ -32,20 +36,35 @@ def build_plugin(
         locate: path of a field -> where it stands.
 
     Raises:
-        ConfigError: a field is unknown, missing or wrong.
+        ConfigError: fields are unknown, missing or wrong; `all_of` gives all such problems.
         BrokenPlugin: the class is no dataclass of fields that can be validated, or raised something of its own.
     """
     try:
-        return TypeAdapter(plugin).validate_python(dict(fields))
+        return _validated(plugin, dict(fields))
     except ValidationError as error:
-        raise _explained(name, plugin, error, locate) from None
+        problems = [_explained(name, plugin, problem, locate) for problem in error.errors(include_url=False)]
+        raise with_all(problems) from None
     except PydanticSchemaGenerationError as error:
-        raise broken(f"{kind} plug-in {name!r}", error, locate()) from error
+        raise broken(f"The {kind} plug-in {name!r}", error, locate()) from error
     except ConfigError as error:
-        error.location = error.location or locate()
+        # What a plug-in checks itself begins with the name of the field: "fps is -1; it must be above 0."
+        subject = error.message.partition(" ")[0]
+        error.location = error.location or locate(*[subject] if subject in field_names(plugin) else [])
         raise
-    except Exception as error:
-        raise broken(f"{kind} plug-in {name!r}", error, locate()) from error
+    except (Exception, SystemExit) as error:
+        raise broken(f"The {kind} plug-in {name!r}", error, locate()) from error
+
+
+def with_all(problems: Sequence[SightlineError]) -> SightlineError:
+    """Return the first of `problems`, which carries all of them in its attribute `problems`."""
+    first = problems[0]
+    first.problems = list(problems)  # type: ignore[attr-defined]
+    return first
+
+
+def all_of(error: SightlineError) -> list[SightlineError]:
+    """Return the problems that `with_all` put together, or the error alone."""
+    return list(getattr(error, "problems", [error]))
 
 
 def field_names(plugin: type[Any]) -> list[str]:
@@ -53,23 +72,42 @@ def field_names(plugin: type[Any]) -> list[str]:
     return [field.name for field in dataclasses.fields(plugin) if field.init]
 
 
-def _explained(name: str, plugin: type[Any], error: ValidationError, locate: Callable[..., str]) -> ConfigError:
-    """Return the first problem that pydantic found, in our words."""
-    problem = error.errors(include_url=False)[0]
+def _validated(plugin: type[Any], fields: dict[str, Any]) -> Any:
+    """Return the plug-in that pydantic builds; a number is taken where text is wanted, as in `url: 0` for a webcam."""
+    adapter = TypeAdapter(plugin)
+    try:
+        return adapter.validate_python(fields)
+    except ValidationError as error:
+        numbers = {
+            str(problem["loc"][0]): str(problem["input"])
+            for problem in error.errors(include_url=False)
+            if problem["type"] == "string_type" and len(problem["loc"]) == 1 and type(problem["input"]) in (int, float)
+        }
+        if not numbers:
+            raise
+    return adapter.validate_python(fields | numbers)
+
+
+def _explained(name: str, plugin: type[Any], problem: ErrorDetails, locate: Callable[..., str]) -> ConfigError:
+    """Return a problem that pydantic found, in our words."""
     where = problem["loc"]
     path = ".".join(str(part) for part in where)
     names = field_names(plugin)
+    location = locate(*where)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         near = get_close_matches(path, names, n=1)
-        known = ", ".join(names)
-        cure = f"Did you mean {near[0]!r}? It has: {known}." if near else f"It has: {known}."
-        return ConfigError(f"{name!r} has no field {path!r}.", cure=cure, location=locate(*where))
+        known = f"It has: {', '.join(names)}." if names else "It has no fields."
+        cure = f"Did you mean {near[0]!r}? {known}" if near else known
+        return ConfigError(f"{name!r} has no field {path!r}.", cure=cure, location=location)
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return ConfigError(f"{name!r} needs the field {path!r}.", cure=f"Add {path}: ...", location=locate(*where))
-    if problem["type"] == "value_error" and isinstance(cause := problem.get("ctx", {}).get("error"), ValueError):
-        return ConfigError(f"{name!r}: {path}: {cause}", location=locate(*where))
+        return ConfigError(f"{name!r} needs the field {path!r}.", cure=f"Add {path}: ...", location=location)
+    cause = problem.get("ctx", {}).get("error") if problem["type"] == "value_error" else None
+    text = str(cause if isinstance(cause, ValueError) else problem["msg"]).partition("\n")[0].removesuffix(".")
+    shown = "what it is now is not shown" if _SECRET.search(path) else f"It is {_shown(problem['input'])} now"
     return ConfigError(
-        f"{name!r}: {path}: {problem['msg']}.", cure=f"It is {_shown(problem['input'])} now.", location=locate(*where)
+        f"{name!r}: {path}: {text}." if path else f"{name!r}: {text}.",
+        cure=f"{shown[0].upper()}{shown[1:]}." if path else "Change its fields.",
+        location=location,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import orjson
 
 from sightline.core.errors import InvalidInput
 from sightline.core.events import Event
+from sightline.core.json_fields import DAMAGE, member, stated, taken, words
 from sightline.core.prediction import (
     Boxes,
     Finding,
@@ -56,7 +58,7 @@ def from_json(data: bytes | str) -> Any:
 
 def encode_time(time: datetime) -> str:
     """Return RFC 3339 in UTC with microseconds: `2026-11-20T12:00:41.200000Z`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def decode_time(text: str) -> datetime:
@@ -67,9 +69,9 @@ def decode_time(text: str) -> datetime:
     """
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError):  # no text, or a zone that leads out of the years 1 to 9999
         raise InvalidInput(f"Not a time: {text!r}.", cure="Write 2026-11-20T12:00:41Z") from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def encode_sample(sample: Sample[Any], case: str) -> dict[str, Any]:
@@ -127,25 +129,30 @@ def decode_sample(wire: JsonObject) -> Sample[None]:
     Raises:
         InvalidInput: it is no sample, or of a newer schema.
     """
-    if wire.get("schema", SCHEMA) > SCHEMA:
-        raise InvalidInput(
-            f"The sample has schema {wire['schema']}, this Sightline knows {SCHEMA}.", cure="Update Sightline."
-        )
     try:
-        time = decode_time(wire["time"])
-        clocks = Clocks(pts_s=wire.get("pts_s"), monotonic_s=0.0, wall=time)
+        schema = member(wire, "schema", int) if "schema" in wire else SCHEMA
+        if schema > SCHEMA:
+            raise InvalidInput(
+                f"The sample has schema {schema}, this Sightline knows {SCHEMA}.", cure="Update Sightline."
+            )
+        pts_s = wire.get("pts_s")
+        predictions = member(wire, "predictions", Mapping)
         rejected = wire.get("rejected")
         return Sample(
             payload=None,
-            source=wire["source"],
-            epoch=wire["epoch"],
-            seq=wire["seq"],
-            clocks=clocks,
-            metadata=wire.get("metadata", {}),
-            predictions={key: decode_prediction(value) for key, value in wire["predictions"].items()},
-            rejected=None if rejected is None else Rejected(**rejected),
+            source=member(wire, "source", str),
+            epoch=member(wire, "epoch", int),
+            seq=member(wire, "seq", int),
+            clocks=Clocks(
+                pts_s=None if pts_s is None else float(member(wire, "pts_s", (int, float))),
+                monotonic_s=0.0,
+                wall=decode_time(wire["time"]),
+            ),
+            metadata=member(wire, "metadata", Mapping) if "metadata" in wire else {},
+            predictions={key: decode_prediction(value) for key, value in predictions.items()},
+            rejected=None if rejected is None else taken(Rejected, rejected),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         raise InvalidInput(f"Not a sample: {error!r}.") from None
 
 
@@ -169,15 +176,17 @@ def decode_prediction(wire: JsonObject) -> Prediction:
     Raises:
         InvalidInput: the type is unknown or a field is missing or wrong.
     """
-    kind = wire.get("type")
+    kind = stated(wire, "type")
     decode = _DECODERS.get(str(kind))
     if decode is None:
         raise InvalidInput(f"No prediction has the type {kind!r}. Known: {', '.join(sorted(_DECODERS))}.")
     try:
-        prediction = decode(wire)
-    except (KeyError, TypeError, ValueError) as error:
+        with np.errstate(over="raise"):
+            prediction = decode(wire)
+        stamps = taken(Prediction, wire)
+    except DAMAGE as error:
         raise InvalidInput(f"Not a prediction of type {kind}: {error!r}.") from None
-    return replace(prediction, model=wire.get("model"), latency_ms=wire.get("latency_ms"))
+    return replace(prediction, model=stamps.model, latency_ms=stamps.latency_ms)
 
 
 def encode_event(event: Event) -> dict[str, Any]:
@@ -200,19 +209,20 @@ def decode_event(wire: JsonObject) -> Event:
     Raises:
         InvalidInput: a field is missing, or the version is another one.
     """
-    if wire.get("specversion") != "1.0":
-        raise InvalidInput(f"Not a CloudEvent 1.0: specversion is {wire.get('specversion')!r}.")
+    version = stated(wire, "specversion")
+    if version != "1.0":
+        raise InvalidInput(f"Not a CloudEvent 1.0: specversion is {version!r}.")
     try:
         return Event(
-            id=wire["id"],
-            source=wire["source"],
-            type=wire["type"],
+            id=member(wire, "id", str),
+            source=member(wire, "source", str),
+            type=member(wire, "type", str),
             time=decode_time(wire["time"]),
-            subject=wire.get("subject"),
-            data=wire.get("data", {}),
+            subject=None if wire.get("subject") is None else member(wire, "subject", str),
+            data=member(wire, "data", Mapping) if "data" in wire else {},
         )
-    except KeyError as error:
-        raise InvalidInput(f"Not a CloudEvent: {error} is missing.") from None
+    except DAMAGE as error:
+        raise InvalidInput(f"Not a CloudEvent: {error!r}.") from None
 
 
 def pack(header: JsonObject, body: bytes | memoryview = b"") -> bytes:
@@ -265,7 +275,7 @@ def _to_boxes(wire: JsonObject) -> Boxes:
         xyxy=np.array([item["xyxy"] for item in items], np.float32).reshape(-1, 4),
         confidence=np.array([item["confidence"] for item in items], np.float32),
         class_id=np.array([item["class_id"] for item in items], np.int64),
-        class_name=tuple(item["class_name"] for item in items),
+        class_name=tuple(member(item, "class_name", str) for item in items),
         tracker_id=np.array([item["tracker_id"] for item in items], np.int64) if tracked else None,
     )
 
@@ -285,7 +295,7 @@ def _to_labels(wire: JsonObject) -> Labels:
     return Labels(
         class_id=np.array([item["class_id"] for item in items], np.int64),
         confidence=np.array([item["confidence"] for item in items], np.float32),
-        class_name=tuple(item["class_name"] for item in items),
+        class_name=tuple(member(item, "class_name", str) for item in items),
     )
 
 
@@ -302,7 +312,7 @@ def _mask(mask: Mask) -> dict[str, Any]:
 
 def _to_mask(wire: JsonObject) -> Mask:
     shape = tuple(int(side) for side in wire["shape"])
-    size = int(np.prod(shape, dtype=np.int64)) if min(shape, default=0) >= 0 else -1
+    size = math.prod(shape) if min(shape, default=0) >= 0 else -1
     if not 0 <= size <= MAX_MASK_PIXELS:
         raise ValueError(f"a mask of shape {shape}")
     dtype: type[np.unsignedinteger[Any]] = _MASK_DTYPES[wire["dtype"]]
@@ -314,12 +324,15 @@ def _to_mask(wire: JsonObject) -> Mask:
         flat = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
     elif wire["encoding"] == "rle":
         runs = np.array(wire["runs"], np.int64).reshape(-1, 2)
-        if (runs[:, 1] < 0).any() or int(runs[:, 1].sum()) != size:
+        labels, lengths = runs.T
+        if ((lengths < 0) | (lengths > size)).any() or int(lengths.sum()) != size:
             raise ValueError(f"runs that do not fill the shape {shape}")
-        flat = np.repeat(runs[:, 0], runs[:, 1]).astype(dtype)
+        if ((labels < 0) | (labels > np.iinfo(dtype).max)).any():
+            raise ValueError(f"a label that is no {wire['dtype']}")
+        flat = np.repeat(labels.astype(dtype), lengths)
     else:
         raise ValueError(f"encoding {wire['encoding']!r}")
-    return Mask(labels_HW=flat.reshape(shape), class_name=tuple(wire["class_name"]))
+    return Mask(labels_HW=flat.reshape(shape), class_name=words(wire, "class_name"))
 
 
 def run_lengths(flat: np.ndarray[Any, Any]) -> list[list[int]]:
@@ -345,11 +358,8 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
     return {each.name: getattr(prediction, each.name) for each in fields(prediction) if each.name not in _STAMPS}
 
 
-def _from_plain(kind: Callable[..., Prediction]) -> Callable[[JsonObject], Prediction]:
-    def decode(wire: JsonObject) -> Prediction:
-        return kind(**{key: value for key, value in wire.items() if key != "type"})
-
-    return decode
+def _from_plain(kind: type[Prediction]) -> Callable[[JsonObject], Prediction]:
+    return lambda wire: taken(kind, wire)
 
 
 _ENCODERS: Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
@@ -367,7 +377,7 @@ _DECODERS: Mapping[str, Callable[[JsonObject], Prediction]] = {
     "labels": _to_labels,
     "mask": _to_mask,
     "generated": _from_plain(Generated),
-    "findings": lambda wire: Findings(items=tuple(Finding(**item) for item in wire["items"])),
+    "findings": lambda wire: Findings(items=tuple(taken(Finding, item) for item in wire["items"])),
     "scalar": _from_plain(Scalar),
     "rejected": _from_plain(Rejected),
 }

@@ -106,6 +106,8 @@ def card_from_props(
         if value := props.get(f"sightline.{key}"):
             fields[key] = _parsed(key, value, list if key == "labels" else dict)
     if "labels" in fields:
+        if not all(label is None or isinstance(label, str) for label in fields["labels"]):
+            raise InvalidModel("The model's metadata sightline.labels has something other than names.")
         fields["labels"] = tuple(fields["labels"])
     if value := props.get("sightline.batchable"):
         fields["batchable"] = _parsed("batchable", value, bool)
@@ -159,7 +161,7 @@ def split_ref(ref: str) -> tuple[str, str | None]:
 def _parsed(key: str, value: str, kind: type) -> Any:
     try:
         parsed = json.loads(value)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without an end
         raise InvalidModel(f"The model's metadata sightline.{key} is no JSON: {error}.") from None
     if not isinstance(parsed, kind):
         raise InvalidModel(f"The model's metadata sightline.{key} is no {kind.__name__}.")

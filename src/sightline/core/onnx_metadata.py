@@ -17,10 +17,12 @@ from typing import BinaryIO, NamedTuple
 from sightline.core.errors import InvalidModel
 
 PREFIX = "sightline."
-_METADATA_PROPS = 14
-_KNOWN_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})  # of ModelProto
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _BYTES = 0, 2
+_GRAPH, _OPSETS, _METADATA_PROPS = 7, 8, 14
+# Of ModelProto: the versions of the format and of the model are numbers, all else is bytes.
+_KINDS = {1: _VARINT, 5: _VARINT} | dict.fromkeys((2, 3, 4, 6, _GRAPH, _OPSETS, _METADATA_PROPS, 20, 25, 26), _BYTES)
 _MAX_ENTRY = 16 << 20  # bytes of one metadata entry; labels of the largest vocabularies stay far below
+_MAX_SHIFT = 63  # a varint has at most ten bytes
 _CHUNK = 1 << 20
 
 
@@ -73,7 +75,9 @@ def write_props(source: BinaryIO, target: BinaryIO, props: Mapping[str, str]) ->
 
 def _without_ours(file: BinaryIO) -> Iterator[bytes]:
     """Yield the bytes of every field that is no `sightline.*` entry."""
-    for field in list(_fields(file)):
+    for _ in _fields(file):
+        pass  # damage is found before the first byte is given out
+    for field in _fields(file):
         if field.number == _METADATA_PROPS and _entry(file, field)[0].startswith(PREFIX):
             continue
         file.seek(field.start)
@@ -81,37 +85,39 @@ def _without_ours(file: BinaryIO) -> Iterator[bytes]:
         while left:
             chunk = file.read(min(left, _CHUNK))
             if not chunk:
-                raise InvalidModel("The ONNX file is cut off.")
+                raise _cut_off()
             left -= len(chunk)
             yield chunk
 
 
 def _fields(file: BinaryIO) -> Iterator[_Field]:
-    """Yield the top-level fields in order."""
+    """Yield the top-level fields in order.
+
+    Raises:
+        InvalidModel: the file is no ONNX model, or cut off. A cut exactly before metadata at the end cannot be seen.
+    """
     size = file.seek(0, 2)
     position = file.seek(0)
     if size == 0:
         raise InvalidModel("The file is empty.")
     _refuse_other_formats(file)
+    seen = set()
     while position < size:
         file.seek(position)
         tag, content = _varint(file, position)
         number, kind = tag >> 3, tag & 7
-        if number not in _KNOWN_FIELDS:
+        if _KINDS.get(number) != kind:
             raise InvalidModel("The file is no ONNX model.", cure="Export the model to ONNX.")
+        value, end = _varint(file, content)
         if kind == _BYTES:
-            length, content = _varint(file, content)
-            end = content + length
-        elif kind == _VARINT:
-            _, end = _varint(file, content)
-        elif kind in (_FIXED64, _FIXED32):
-            end = content + (8 if kind == _FIXED64 else 4)
-        else:
-            raise InvalidModel("The file is no ONNX model.", cure="Export the model to ONNX.")
+            content, end = end, end + value
         if end > size:
-            raise InvalidModel("The ONNX file is cut off.", cure="Copy or download the file again.")
+            raise _cut_off()
         yield _Field(number, position, content, end)
+        seen.add(number)
         position = end
+    if not seen >= {_GRAPH, _OPSETS}:
+        raise _cut_off()
 
 
 def _refuse_other_formats(file: BinaryIO) -> None:
@@ -123,7 +129,7 @@ def _refuse_other_formats(file: BinaryIO) -> None:
             "The file is a Python pickle; pickles can run code and are refused.",
             cure="Export the model to ONNX: torch.onnx.export(...)",
         )
-    if head == b"PK\x03\x04":
+    if head in (b"PK\x03\x04", b"PK\x05\x06"):
         raise InvalidModel(
             "The file is a ZIP archive, perhaps a PyTorch checkpoint; those hold pickles and are refused.",
             cure="Export the model to ONNX: torch.onnx.export(...)",
@@ -140,7 +146,7 @@ def _entry(file: BinaryIO, field: _Field) -> tuple[str, str]:
     position = 0
     try:
         while position < len(data):
-            number = data[position] >> 3
+            number, kind = data[position] >> 3, data[position] & 7
             length, shift, position = 0, 0, position + 1
             while True:
                 byte = data[position]
@@ -148,24 +154,36 @@ def _entry(file: BinaryIO, field: _Field) -> tuple[str, str]:
                 shift, position = shift + 7, position + 1
                 if not byte & 0x80:
                     break
+                if shift > _MAX_SHIFT:
+                    raise _damaged()
+            if kind != _BYTES or position + length > len(data):
+                raise _damaged()
             parts[number] = data[position : position + length]
             position += length
         return parts[1].decode(), parts[2].decode()
     except (IndexError, UnicodeDecodeError):
-        raise InvalidModel("The metadata of the ONNX file is damaged.") from None
+        raise _damaged() from None
 
 
 def _varint(file: BinaryIO, position: int) -> tuple[int, int]:
     """Return the varint at `position` and the position behind it; the file stands there."""
     value = 0
-    for shift in range(0, 70, 7):
+    for shift in range(0, _MAX_SHIFT + 1, 7):
         byte = file.read(1)
         if not byte:
-            raise InvalidModel("The ONNX file is cut off.", cure="Copy or download the file again.")
+            raise _cut_off()
         value |= (byte[0] & 0x7F) << shift
         if not byte[0] & 0x80:
             return value, position + shift // 7 + 1
     raise InvalidModel("The file is no ONNX model.", cure="Export the model to ONNX.")
+
+
+def _cut_off() -> InvalidModel:
+    return InvalidModel("The ONNX file is cut off.", cure="Copy or download the file again.")
+
+
+def _damaged() -> InvalidModel:
+    return InvalidModel("The metadata of the ONNX file is damaged.", cure="Copy or export the model again.")
 
 
 def _tagged(number: int, content: bytes) -> bytes:

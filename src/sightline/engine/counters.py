@@ -1,6 +1,7 @@
 """What a run has seen, per source: numbers that a person can trust, because everything is counted once.
 
-Without a collector of windows `read = processed + rejected + failed + waiting`: nothing goes without a reason.
+Without a collector `read = processed + rejected + failed + waiting`, plus what was `superseded` or `abandoned` of
+`dropped`: nothing goes without a reason.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ class SourceCounts:
     Attributes:
         read: samples that the source gave.
         processed: samples that went through all stages (windows, where a collector makes windows).
-        dropped: samples that were never analysed, by reason.
+        dropped: samples that were never analysed, by reason; most of them were never read either.
         rejected: samples that `validation` refused, by kind.
         failed: samples that were lost to an error, by predictor.
         errors: text of the first error of each predictor.
+        kinds: predictors and the kinds of error that they have had.
     """
 
     state: SourceState = SourceState.CONNECTING
@@ -39,6 +41,7 @@ class SourceCounts:
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     errors: dict[str, str] = field(default_factory=dict)
+    kinds: set[tuple[str, str]] = field(default_factory=set)
     last_s: float | None = None
     moments: deque[float] = field(default_factory=deque)
 
@@ -56,10 +59,14 @@ class RunCounters:
         with self._lock:
             self._sources.setdefault(source, SourceCounts())
 
+    def _of(self, source: str) -> SourceCounts:
+        """Return the numbers of a source; what collects from all sources of a case is one too, once it has news."""
+        return self._sources.setdefault(source, SourceCounts(state=SourceState.LIVE))
+
     def state(self, source: str, state: SourceState, reason: str = "") -> bool:
         """Note where a source is; return True when that is news."""
         with self._lock:
-            counts = self._sources[source]
+            counts = self._of(source)
             changed = (counts.state, counts.reason) != (state, reason)
             counts.state, counts.reason = state, reason
             return changed
@@ -67,7 +74,7 @@ class RunCounters:
     def read(self, source: str, epoch: int) -> None:
         """Count a sample that the source gave."""
         with self._lock:
-            counts = self._sources[source]
+            counts = self._of(source)
             counts.read += 1
             counts.epoch = epoch
             counts.last_s = time.monotonic()
@@ -75,32 +82,33 @@ class RunCounters:
     def dropped(self, source: str, reason: str, num: int = 1) -> None:
         """Count samples that will never be analysed."""
         with self._lock:
-            self._sources[source].dropped[reason] += num
+            self._of(source).dropped[reason] += num
 
     def rejected(self, source: str, kind: str) -> None:
         """Count a sample that `validation` refused."""
         with self._lock:
-            self._sources[source].rejected[kind] += 1
+            self._of(source).rejected[kind] += 1
 
-    def failed(self, source: str, predictor: str, num: int, error: str) -> bool:
-        """Count samples lost to an error; return True when this predictor had not failed so before."""
+    def failed(self, source: str, predictor: str, num: int, error: str, kind: str) -> bool:
+        """Count samples lost to an error; return True when this predictor had none of this kind before."""
         with self._lock:
-            counts = self._sources[source]
+            counts = self._of(source)
             counts.failed[predictor] += num
-            news = counts.errors.get(predictor) != error
-            counts.errors[predictor] = error
+            counts.errors.setdefault(predictor, error)
+            news = (predictor, kind) not in counts.kinds
+            counts.kinds.add((predictor, kind))
             return news
 
     def late(self, source: str, num: int) -> None:
         """Set the number of samples that came after their window."""
         with self._lock:
-            self._sources[source].late = num
+            self._of(source).late = num
 
     def processed(self, source: str, num: int) -> None:
         """Count samples that went through all stages."""
         now = time.monotonic()
         with self._lock:
-            counts = self._sources.setdefault(source, SourceCounts(state=SourceState.LIVE))
+            counts = self._of(source)
             counts.processed += num
             counts.moments.extend([now] * num)
             while counts.moments and counts.moments[0] < now - _RATE_WINDOW_S:

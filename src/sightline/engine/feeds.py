@@ -37,17 +37,19 @@ class Feed:
         self._closed = False
         self._changed = Condition()
 
-    def put(self, sample: Sample[Any]) -> None:
-        """Hand over a sample."""
+    def put(self, sample: Sample[Any]) -> bool:
+        """Hand over a sample; False when nobody will take it any more."""
         with self._changed:
             if self._live:
                 while len(self._waiting) >= self._capacity:
                     self._superseded(self._waiting.popleft())
-            while len(self._waiting) >= self._capacity and not self._abandoned.is_set():
+            while len(self._waiting) >= self._capacity and not self._over:
                 self._changed.wait(_POLL_S)
-            if not self._abandoned.is_set():
-                self._waiting.append(sample)
+            if self._over:
+                return False
+            self._waiting.append(sample)
             self._changed.notify_all()
+            return True
 
     def take(self, most: int) -> list[Sample[Any]]:
         """Wait for samples and return at most `most`, all of one epoch; none when the feed is closed and empty."""
@@ -69,3 +71,15 @@ class Feed:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def drain(self) -> int:
+        """Throw away what waits; return how many that were."""
+        with self._changed:
+            num = len(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+            return num
+
+    @property
+    def _over(self) -> bool:
+        return self._closed or self._abandoned.is_set()

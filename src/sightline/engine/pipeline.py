@@ -17,8 +17,9 @@ import structlog
 
 from sightline.core.case import Case, PredictionStage
 from sightline.core.errors import OutOfSequence, SightlineError
+from sightline.core.events import checked_short_type
 from sightline.core.plugins import Context, Predictor
-from sightline.core.prediction import Prediction, Rejected
+from sightline.core.prediction import Findings, Prediction, Rejected
 from sightline.core.sample import Sample
 from sightline.engine.call import Call, calling
 
@@ -108,7 +109,8 @@ class Chain:
     def _answers(self, step: _Step, samples: list[Sample[Any]]) -> dict[int, Prediction]:
         """Return the prediction of each sample by its identity; samples that failed have none."""
         # A stateful predictor sees one sample at a time, so that an error costs that one alone; the others see all,
-        # so that models can batch, and are asked again one by one when something in the batch is bad.
+        # so that models can batch, and are asked again one by one when something in the batch is bad. A predictor that
+        # does not answer one for one is not asked again: it would seem to work, at the price of every batch twice.
         parcels = [[sample] for sample in samples] if step.predictor.stateful else [samples]
         answers: dict[int, Prediction] = {}
         while parcels:
@@ -116,7 +118,7 @@ class Chain:
             try:
                 answers |= self._asked(step, parcel)
             except Exception as error:
-                if len(parcel) > 1:
+                if len(parcel) > 1 and not isinstance(error, OutOfSequence):
                     parcels[:0] = [[sample] for sample in parcel]
                 elif self._on_failure is None:
                     raise
@@ -146,6 +148,10 @@ class Chain:
                     f"Predictor {step.key!r} rejects a sample in the stage {step.stage!r}.",
                     cure="Only predictors of the stage validation may reject.",
                 )
+            if isinstance(prediction, Findings):
+                for finding in prediction:
+                    if finding.event is not None:
+                        checked_short_type(finding.event)  # here it costs one sample, in the writer the run
         self._meter.observe("predict_seconds", elapsed_s, case=self._case.name, predictor=step.key)
         model = ", ".join(call.versions) or None
         latency_ms = 1000 * elapsed_s / len(samples)
@@ -170,6 +176,12 @@ def described(error: BaseException) -> str:
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''}{where}"
+
+
+def kind_of(error: BaseException) -> str:
+    """Return what errors of one cause share, however their texts differ: type and place."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
 
 
 def checked_stages(stages: Mapping[str, Mapping[str, Predictor]]) -> dict[str, dict[str, Predictor]]:

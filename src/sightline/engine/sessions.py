@@ -98,6 +98,7 @@ class _Engine:
         self._queue = WorkQueue(layout.queue_rows)
         self._threads: list[Thread] = []
         self._lock = Lock()
+        self._closed = False
         self._batchable = True
         self._fixed_rows: int | None = None
 
@@ -106,8 +107,18 @@ class _Engine:
         return self._located.ref
 
     def session(self) -> Session:
-        """Return the session, opened now if this is the first use."""
-        with self._lock:
+        """Return the session, opened now if this is the first use.
+
+        Raises:
+            Cancelled: the model was closed.
+            DeadlineExceeded: another caller opens it, and that takes longer than this one can wait.
+        """
+        deadline_s = current_call().deadline_s
+        if not self._lock.acquire(timeout=-1 if deadline_s is None else max(0.0, deadline_s - time.monotonic())):
+            raise DeadlineExceeded("The deadline passed while the model was being opened.")
+        try:
+            if self._closed:
+                raise Cancelled("The model is being closed.")
             if self._session is None:
                 self._session = self._opened()
                 self._threads = [
@@ -117,31 +128,36 @@ class _Engine:
                 for thread in self._threads:
                     thread.start()
             return self._session
+        finally:
+            self._lock.release()
 
     def submit(self, feeds: Tensors) -> Future[dict[str, Array]]:
         self.session()
-        work = make_work(feeds, current_call())
+        work = make_work(feeds, current_call(), batchable=self._batchable)
         work.call.note(self.version)
         self._queue.put(work)
         return work.future
 
     def close(self) -> None:
+        with self._lock:
+            self._closed = True
         for work in self._queue.close():
-            work.future.set_exception(Cancelled("The model is being closed."))
+            work.refuse(Cancelled("The model is being closed."))
         deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        with self._lock:
-            if self._session is not None:
-                self._session.close()
+        if self._session is not None:
+            self._session.close()
 
     def _opened(self) -> Session:
         begin = time.perf_counter()
         session = self._runtime.open(self._located.path, name=self._located.name, device=self._layout.device)
-        self._batchable = session.card.batchable
-        first_axes = {spec.shape[0] for spec in session.card.inputs if spec.shape}
-        fixed = next((axis for axis in first_axes if isinstance(axis, int)), None)
-        self._fixed_rows = fixed if self._batchable else None
+        first_axes = [spec.shape[0] if spec.shape else None for spec in session.card.inputs]
+        fixed = {axis for axis in first_axes if isinstance(axis, int)}
+        # Inputs of several fixed lengths, or a number by itself, cannot all count the same rows.
+        alike = len(fixed) <= 1 and all(spec.shape for spec in session.card.inputs)
+        self._batchable = session.card.batchable and alike
+        self._fixed_rows = next(iter(fixed), None) if self._batchable else None
         log.info("model opened", model=self.version, seconds=round(time.perf_counter() - begin, 3))
         return session
 
@@ -149,10 +165,17 @@ class _Engine:
         meter, model = self._meter, self.version
         while batch := self._queue.take(self._layout.max_batch if self._batchable else 1):
             begin = time.perf_counter()
-            split = run_batch(batch, session.run, fixed_rows=self._fixed_rows, batchable=self._batchable)
-            meter.observe("model_seconds", time.perf_counter() - begin, model=model)
-            meter.count("model_rows", sum(work.rows for work in batch), model=model)
-            if not split:
+            try:
+                split = run_batch(batch, session.run, fixed_rows=self._fixed_rows, batchable=self._batchable)
+                meter.observe("model_seconds", time.perf_counter() - begin, model=model)
+                meter.count("model_rows", sum(work.rows for work in batch), model=model)
+            except Exception as error:  # noqa: BLE001 - a worker that dies leaves all callers waiting for ever
+                log.error("model worker failed", model=model, error=str(error))
+                for work in batch:
+                    if not work.future.done():
+                        work.refuse(error)
+                continue
+            if not split and self._batchable:
                 log.warning("outputs do not have a row per input row; no more batches", model=model)
                 self._batchable = False
 

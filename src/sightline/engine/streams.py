@@ -1,8 +1,8 @@
 """A run of kind stream: from its record in the database to its clean end.
 
-The thread that calls `execute` keeps the lease and the clock; lanes and the writer do the work. The order of the end
-is what loses nothing: sources stop, lanes finish what was read, the collectors give out what they hold, the writer
-writes it, the sinks close, the run is recorded as over.
+The thread that calls `execute` keeps the clock, another one the lease, whatever takes how long; lanes and the writer do
+the work. The order of the end is what loses nothing: sources stop, lanes finish what was read, the collectors give out
+what they hold, the writer writes it, the sinks close, the run is recorded as over.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import structlog
 
 from sightline.core.case import Case
-from sightline.core.errors import SightlineError, SourceUnreachable
+from sightline.core.errors import SightlineError, SourceUnreachable, Unavailable
 from sightline.core.events import Event as Happening
 from sightline.core.events import make_event, source_uri
 from sightline.core.plugins import Context, SourceState
@@ -31,9 +31,9 @@ from sightline.engine.lanes import ALL_SOURCES, Lane, Surroundings, Tail, as_our
 from sightline.engine.writer import Writer
 
 log = structlog.get_logger()
-_TICK_S = 0.1
-_REPORT_S = 2.0
-_STUCK_S = 10.0  # how long a live source may stay inside one call of foreign code after it was told to stop
+_TICK_S = 0.02
+_GRACE_S = 0.5  # what a run that was given up waits for each of its threads, so that they can close what they hold
+_RETRIES_S = (0.1, 0.4, 1.5)  # pauses before the end of a run is recorded again, when the database is away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class StreamRun:
         duration_s: end after this long; None: when the sources end.
         chunk: most samples that a file gives to the predictors at once.
         watch: shown every finished sample by the writer's thread.
+        report_s: how often the record shows how far the run is; far below the lease of 15 s.
+        patience_s: how long a source may stay inside one call of foreign code after it was told to stop.
     """
 
     def __init__(
@@ -72,12 +74,17 @@ class StreamRun:
         duration_s: float | None = None,
         chunk: int = 4,
         watch: Callable[[Sample[Any]], None] | None = None,
+        report_s: float = 2.0,
+        patience_s: float = 10.0,
     ) -> None:
         self.counters = RunCounters()
         self._run = run
         self._duration_s = duration_s
-        self._cancelled = False
+        self._report_s = report_s
+        self._patience_s = patience_s
+        self._num_stops = 0
         self._error: SightlineError | None = None
+        self._over = Event()
         self._abandoned = Event()
         self._context = replace(context, run=run.id, case=case.name)
         self._stopping = context.stopping
@@ -98,92 +105,157 @@ class StreamRun:
         self._lanes = [Lane(around, name, source, self._joint) for name, source in case.sources.items()]
 
     def stop(self) -> None:
-        """End the run as its user wishes; a second call also gives up what was taken but is not finished."""
-        if self._cancelled:
-            self._abandoned.set()
-        self._cancelled = True
-        self._stopping.set()
+        """End the run as its user wishes; a second call also gives up what was taken but is not finished.
+
+        It may be called from a signal handler, so it takes no lock: the loop of `execute` heeds it a moment later.
+        """
+        self._num_stops += 1
 
     def execute(self) -> Outcome:
-        """Run to the end and return how it went; errors of the case are in the outcome, not raised."""
+        """Run to the end and return how it went; errors of the case are in the outcome, not raised.
+
+        Raises:
+            SightlineError: the run could not be recorded, so it did not begin.
+        """
         runs = self._context.ports.store.runs
         submitted = self._happening("run.submitted", {"kind": RunKind.STREAM.value})
         started = self._happening("run.started", {})
         self._run = runs.create(self._run, worker=_worker_name(), events=[submitted, started])
         self._publish(submitted, started)
+        lease = Thread(target=self._keep_lease, name="lease", daemon=True)
+        lease.start()
         try:
             self._writer.open()
+            if self._joint is not None:
+                self._joint.open()
             for lane in self._lanes:
                 lane.start()
             self._attend()
-        except Exception as error:  # noqa: BLE001 - a sink that cannot be opened, a store that is gone
+        except Exception as error:  # noqa: BLE001 - a sink or a collector that cannot be opened
             self._fail(as_ours(error, f"Case {self._case.name!r}"))
+        except BaseException:
+            self.stop()  # Ctrl-C where nobody handles the signal
+            raise
         finally:
-            self._stopping.set()
-            self._finish_lanes()
-            self._writer.close()
-        return self._recorded()
+            self._finish()
+            self._over.set()
+            lease.join(_GRACE_S)
+            outcome = self._recorded()
+        return outcome
 
     def status(self) -> JsonObject:
         """Return all counters as JSON."""
         return {**self.counters.snapshot(), "sinks": self._writer.snapshot()}
 
     def _attend(self) -> None:
-        """Keep the lease until the sources have ended, the time is over or somebody stops the run."""
-        begin = reported = time.monotonic()
-        while any(lane.running for lane in self._lanes) and not self._stopping.wait(_TICK_S):
-            now = time.monotonic()
-            if self._duration_s is not None and now - begin >= self._duration_s:
+        """Wait until the sources have ended, the time is over or somebody stops the run."""
+        begin = time.monotonic()
+        while any(lane.running for lane in self._lanes) and not self._stopping.is_set():
+            if self._duration_s is not None and time.monotonic() - begin >= self._duration_s:
                 break
-            if now - reported >= _REPORT_S:
-                reported = now
-                self._report()
+            self._heed()
+            time.sleep(_TICK_S)
 
-    def _report(self) -> None:
-        status = self.status()
-        self._run = self._context.ports.store.runs.report(self._run.id, self._run.token, status)
-        self._publish(self._happening("run.progress", status))
+    def _heed(self) -> None:
+        """Do what `stop` was called for."""
+        if self._num_stops:
+            self._stopping.set()
+        if self._num_stops > 1:
+            self._abandoned.set()
 
-    def _finish_lanes(self) -> None:
-        """Wait for the lanes, keeping the lease; leave one that is stuck in foreign code to itself."""
-        last_change, seen = time.monotonic(), self.counters.totals()
-        while any(lane.running for lane in self._lanes) and not self._abandoned.is_set():
-            time.sleep(_TICK_S / 5)
-            now, totals = time.monotonic(), self.counters.totals()
-            if totals != seen:
-                last_change, seen = now, totals
-            elif now - last_change > _STUCK_S:
-                stuck = [lane.name for lane in self._lanes if lane.running]
-                log.warning("sources do not stop; left behind", sources=stuck)
-                break
-        if self._joint is not None:
+    def _keep_lease(self) -> None:
+        """Lease thread: report until the run is over, so that nobody takes it for dead."""
+        away = False
+        while not self._over.wait(self._report_s):
+            status = self.status()
             try:
-                self._joint.close()
-            except Exception as error:  # noqa: BLE001 - a collector or predictor of a plug-in
-                self._fail(as_ours(error, f"Case {self._case.name!r}"))
+                self._run = self._context.ports.store.runs.report(self._run.id, self._run.token, status)
+                self._publish(self._happening("run.progress", status))
+            except (
+                Unavailable
+            ) as error:  # the cameras go on; when the lease has passed by then, the next report says so
+                if not away:
+                    log.warning("the run cannot report", run=self._run.id, error=str(error))
+                away = True
+            except Exception as error:  # noqa: BLE001 - another process has the run now, or it was deleted
+                self._fail(as_ours(error, f"Run {self._run.id}"))
+                return
+            else:
+                away = False
+
+    def _finish(self) -> None:
+        """Stop the sources, and see what was taken through to the sinks."""
+        self._stopping.set()
+        begin = time.monotonic()
+        self._until(lambda: self._lanes_have_ended(begin), "sources or predictors do not end; left behind")
+        if self._joint is not None:
+            closing = Thread(target=self._close_joint, args=(self._joint,), name="flush", daemon=True)
+            closing.start()
+            self._until(lambda: not closing.is_alive(), "the collector does not end; left behind")
+        self._writer.end()
+        self._until(lambda: not self._writer.running, "sinks do not end; left behind")
+        self._abandoned.set()  # so that whoever was left behind ends, when it comes back
+
+    def _until(self, done: Callable[[], bool], otherwise: str) -> None:
+        """Wait until `done`; once the run is given up, only a moment longer."""
+        given_up_s: float | None = None
+        while not done():
+            self._heed()
+            if self._abandoned.is_set():
+                given_up_s = given_up_s or time.monotonic()
+                if time.monotonic() - given_up_s > _GRACE_S:
+                    log.warning(otherwise, run=self._run.id)
+                    return
+            time.sleep(_TICK_S)
+
+    def _lanes_have_ended(self, begin: float) -> bool:
+        """Look after the lanes; a source that is stuck in foreign code is waited for no longer."""
+        for lane in self._lanes:
+            if lane.stuck_s(begin) > self._patience_s:
+                log.warning("source does not stop; left behind", source=lane.name)
+                lane.leave()
+                self._told(lane.name, SourceState.STOPPED, "it did not stop by itself and was left behind")
+        return not any(lane.running for lane in self._lanes)
+
+    def _close_joint(self, joint: Tail) -> None:
+        try:
+            joint.close()
+        except Exception as error:  # noqa: BLE001 - a collector or predictor of a plug-in
+            self._fail(as_ours(error, f"Case {self._case.name!r}"))
 
     def _recorded(self) -> Outcome:
         """Record the end and return it."""
         error = self._error or self._writer.error or self._verdict()
-        cancelled = self._cancelled and error is None
+        cancelled = self._num_stops and error is None
         state = RunState.FAILED if error else RunState.CANCELLED if cancelled else RunState.COMPLETED
         status = self.status()
         event = self._happening(f"run.{state.value}", {"error": str(error) if error else None, "status": status})
         try:
-            run = self._context.ports.store.runs.finish(
-                self._run.id,
-                self._run.token,
-                state,
-                status=status,
-                error=str(error) if error else None,
-                events=[event],
-            )
+            run = self._finished(state, status, error, event)
             self._publish(event)
         except SightlineError as lost:
             log.warning("the end of the run was not recorded", run=self._run.id, error=str(lost))
             run = replace(self._run, state=state, status=status)
             error = error or lost
         return Outcome(run=run, error=error, made=self._writer.made())
+
+    def _finished(self, state: RunState, status: JsonObject, error: SightlineError | None, event: Happening) -> Run:
+        """Record the end, again after a moment while the database is away."""
+        for pause_s in (*_RETRIES_S, None):
+            try:
+                return self._context.ports.store.runs.finish(
+                    self._run.id,
+                    self._run.token,
+                    state,
+                    status=status,
+                    error=str(error) if error else None,
+                    events=[event],
+                )
+            except Unavailable:
+                if pause_s is None or self._num_stops > 1:
+                    raise
+                time.sleep(pause_s)
+        raise AssertionError("the last pause is None")
 
     def _verdict(self) -> SightlineError | None:
         """Return why a run failed that nobody stopped for an error."""
@@ -197,7 +269,7 @@ class StreamRun:
             return as_ours(
                 RuntimeError(f"every sample failed: {'; '.join(sorted(causes))}"), f"Case {self._case.name!r}"
             )
-        if not read and any(lane.live for lane in self._lanes) and not self._cancelled:
+        if not read and any(lane.live for lane in self._lanes) and not self._num_stops:
             states = self.counters.snapshot()["sources"]
             names = ", ".join(f"{lane.name!r} ({states[lane.name]['reason']})" for lane in self._lanes if lane.live)
             return SourceUnreachable(
@@ -221,7 +293,7 @@ class StreamRun:
         )
         try:
             self._context.ports.store.events.append([event])
-        except SightlineError as error:  # a full disk must not stop a camera
+        except Exception as error:  # noqa: BLE001 - a full disk must not stop a camera
             log.warning("event was not recorded", event_type=event.short_type, error=str(error))
         self._publish(event)
 

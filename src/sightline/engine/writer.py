@@ -5,7 +5,10 @@ One thread for all sinks, so that a sink needs no lock, and drawing or encoding 
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -14,15 +17,20 @@ from typing import Any
 import structlog
 
 from sightline.core.case import Case
-from sightline.core.errors import SightlineError
+from sightline.core.errors import InvalidInput, SightlineError, Unavailable
+from sightline.core.events import Event as Happening
 from sightline.core.events import events_of
 from sightline.core.plugins import Context, Sink
 from sightline.core.sample import Sample
 from sightline.engine.lanes import ALL_SOURCES, as_ours
+from sightline.engine.pipeline import kind_of
 
 log = structlog.get_logger()
 _CAPACITY = 64  # parcels of finished samples that wait; beyond that the analysers wait, and live sources drop
 _POLL_S = 0.2
+_MAX_UNRECORDED = 10_000  # events that wait for a database that is away; the oldest are lost beyond that
+_RETRY_S = 1.0
+_NO_ROOM_FOR = "events"  # how the snapshot calls what no database took
 
 
 class Writer:
@@ -55,8 +63,17 @@ class Writer:
         self._broken: set[int] = set()
         self._written = 0
         self._lost: dict[str, int] = {}
+        self._logged: set[tuple[int, str]] = set()
+        self._unrecorded: deque[Happening] = deque()
+        self._retry_s: float | None = None
+        self._ended = Event()
         self._waiting: Queue[Sequence[Sample[Any]] | None] = Queue(_CAPACITY)
         self._thread = Thread(target=self._work, name="write", daemon=True)
+
+    @property
+    def running(self) -> bool:
+        """True from `open` until everything is written and the sinks are closed."""
+        return self._thread.is_alive()
 
     def open(self) -> None:
         """Open the sinks and begin; when one cannot be opened, those before it are closed again."""
@@ -79,20 +96,11 @@ class Writer:
                 continue
             return
 
-    def close(self, timeout_s: float | None = None) -> None:
-        """Write what waits, then close the sinks."""
-        if self._thread.is_alive():
-            self.put_end()
-            self._thread.join(timeout_s)
-
-    def put_end(self) -> None:
-        """Say that nothing follows."""
-        while self._thread.is_alive():
-            try:
-                self._waiting.put(None, timeout=_POLL_S)
-            except Full:
-                continue
-            return
+    def end(self) -> None:
+        """Say that nothing follows: once what waits is written, the sinks are closed and `running` is over."""
+        self._ended.set()
+        with suppress(Full):  # the flag will do, a moment later
+            self._waiting.put_nowait(None)
 
     def made(self) -> dict[str, str]:
         """Return what the sinks leave behind for people to look at."""
@@ -109,13 +117,12 @@ class Writer:
                 for position, sink in enumerate(self._sinks):
                     self._give(position, sink, samples)
                 self._written += len(samples)
-                if self._watch is not None:
-                    for sample in samples:
-                        self._watch(sample)
+                self._show(samples)
         except Exception as error:  # noqa: BLE001 - the run must end with the cause, not hang without a writer
             self._fail(error, "The writer")
             self._abandoned.set()
         finally:
+            self._record_rest()
             self._close_sinks()
 
     def _next(self) -> Sequence[Sample[Any]] | None:
@@ -123,17 +130,68 @@ class Writer:
             try:
                 return self._waiting.get(timeout=_POLL_S)
             except Empty:
-                continue
+                if self._ended.is_set():
+                    break
         return None
 
     def _tell(self, samples: Sequence[Sample[Any]]) -> None:
-        """Record the happenings among the findings as durable events, then publish them."""
+        """Record the happenings among the findings as durable events, and publish them."""
         case, run = self._case.name, self._context.run
         events = [event for sample in samples for event in events_of(sample, case=case, run=run)]
-        if events:
-            self._context.ports.store.events.append(events)
-            for event in events:
-                self._context.ports.bus.publish(event)
+        self._unrecorded += events
+        if self._unrecorded and (self._retry_s is None or time.monotonic() >= self._retry_s):
+            self._record()
+        while len(self._unrecorded) > _MAX_UNRECORDED:
+            self._unrecorded.popleft()
+            self._lose(_NO_ROOM_FOR, 1)
+        for event in events:
+            self._context.ports.bus.publish(event)
+
+    def _record(self) -> Exception | None:
+        """Record the events that wait; they go on waiting while the database is away, whose error is returned."""
+        begin = time.monotonic()
+        most = len(self._unrecorded)
+        while self._unrecorded:
+            parcel = list(self._unrecorded)[:most]
+            try:
+                self._context.ports.store.events.append(parcel)
+            except Unavailable as error:
+                if self._retry_s is None:
+                    log.warning("events wait for the database", error=str(error))
+                now = time.monotonic()
+                self._retry_s = now + max(_RETRY_S, now - begin)  # a database that is slow to fail must not eat us up
+                return error
+            except Exception as error:  # noqa: BLE001 - an event that cannot be kept must not keep back the others
+                if most == 1:
+                    if self._is_news(-1, error):
+                        log.error("event was not recorded", event_type=parcel[0].short_type, error=str(error))
+                    if not isinstance(error, InvalidInput):
+                        self._fail(error, "The database")
+                    self._lose(_NO_ROOM_FOR, 1)
+                    self._unrecorded.popleft()
+                most = 1  # one by one: one of them is such that no database takes it
+                continue
+            for _ in parcel:
+                self._unrecorded.popleft()
+        self._retry_s = None
+        return None
+
+    def _record_rest(self) -> None:
+        error = self._record()
+        if error is not None:
+            self._lose(_NO_ROOM_FOR, len(self._unrecorded))
+            self._fail(error, "The writer")
+
+    def _show(self, samples: Sequence[Sample[Any]]) -> None:
+        """Show samples to the one who watches; when that fails, the run ends, and the sinks get the rest."""
+        for sample in samples:
+            if self._watch is None:
+                return
+            try:
+                self._watch(sample)
+            except Exception as error:  # noqa: BLE001 - it is the caller's
+                self._watch = None
+                self._fail(error, "What watches the run")
 
     def _give(self, position: int, sink: Sink, samples: Sequence[Sample[Any]]) -> None:
         wanted = [sample for sample in samples if sample.rejected is None or sink.rejected]
@@ -141,17 +199,26 @@ class Writer:
         if not wanted:
             return
         if position in self._broken:
-            self._lost[name] = self._lost.get(name, 0) + len(wanted)
+            self._lose(name, len(wanted))
             return
         try:
             sink.write(wanted)
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the other sinks must get theirs
-            self._lost[name] = self._lost.get(name, 0) + len(wanted)
-            if self._lost[name] == len(wanted):
+            self._lose(name, len(wanted))
+            if self._is_news(position, error):
                 log.error("sink failed", sink=name, error=str(error))
             if sink.on_error == "stop":
                 self._broken.add(position)
                 self._fail(error, f"Sink {name}")
+
+    def _is_news(self, position: int, error: Exception) -> bool:
+        """Return whether the sink at `position` had no error of this kind before."""
+        seen = (position, kind_of(error)) in self._logged
+        self._logged.add((position, kind_of(error)))
+        return not seen
+
+    def _lose(self, name: str, num: int) -> None:
+        self._lost[name] = self._lost.get(name, 0) + num
 
     def _fail(self, error: Exception, whose: str) -> None:
         self.error = self.error or as_ours(error, whose)
@@ -163,4 +230,6 @@ class Writer:
             try:
                 sink.close()
             except Exception as error:  # noqa: BLE001 - the other sinks must be closed too
-                self._fail(error, f"Sink {type(sink).__name__}")
+                log.error("sink did not close", sink=type(sink).__name__, error=str(error))
+                if sink.on_error == "stop":
+                    self._fail(error, f"Sink {type(sink).__name__}")

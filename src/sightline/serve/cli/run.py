@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.serve.cli.session import Session, session_of, show_error
-from sightline.serve.errors import INTERRUPTED, exit_code
+from sightline.core.errors import ConfigError, SightlineError, Unavailable
+from sightline.serve.cli.session import Session, abandon_stdout, session_of
+from sightline.serve.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from sightline.build import CaseBuildContext
@@ -28,7 +29,11 @@ def _case_names(incomplete: str) -> list[str]:
     from sightline.build.folders import list_cases
     from sightline.settings import load_settings
 
-    return [place.name for place in list_cases(load_settings()) if place.name.startswith(incomplete)]
+    try:
+        places = list_cases(load_settings())
+    except SightlineError:  # this is no time to tell of wrong settings
+        return []
+    return [place.name for place in places if place.name.startswith(incomplete) and not place.hidden_by]
 
 
 CaseName = Annotated[str, typer.Argument(metavar="CASE", autocompletion=_case_names, help="Name or folder of a case.")]
@@ -72,7 +77,7 @@ def run(
             loaded = load_case(case, context=build, source=source, changes=manifest)
             about = _metadata(loaded.name, device_serial or [], metadata or [])
             outcome = _executed(build, loaded, duration_s=duration, metadata=about, as_json=json)
-    _finish(session, outcome)
+            _finish(session, outcome)
 
 
 def demo(context: typer.Context, *, duration: Duration = None, json: AsJson = False) -> None:
@@ -87,7 +92,7 @@ def demo(context: typer.Context, *, duration: Duration = None, json: AsJson = Fa
         outcome = _executed(build, case, duration_s=duration, metadata={}, as_json=json)
         if not json and outcome.error is None:
             _show_next_steps()
-    _finish(session, outcome)
+        _finish(session, outcome)
 
 
 def _executed(
@@ -110,16 +115,15 @@ def _executed(
                 outcome = stream.execute()
     if not as_json:
         show_summary(outcome, screen)
+    if lines.gone and outcome.error is None:
+        raise typer.Exit(0)  # whoever reads our output has seen enough
     return outcome
 
 
 def _finish(session: Session, outcome: Outcome) -> None:
     """Show why a run failed, and exit with its code."""
     if outcome.error is not None:
-        if session.debug:
-            raise outcome.error
-        show_error(outcome.error)
-        raise typer.Exit(exit_code(outcome.error))
+        raise session.failed(outcome.error)
     if outcome.run.state == "cancelled":
         raise typer.Exit(INTERRUPTED)
 
@@ -132,31 +136,43 @@ def _show_next_steps() -> None:
 
 
 class _JsonLines:
-    """Prints samples as NDJSON."""
+    """Prints samples as NDJSON.
+
+    Attributes:
+        gone: nobody reads them any more.
+    """
 
     def __init__(self, case: str) -> None:
         self.on_broken_pipe: Callable[[], None] = lambda: None
+        self.gone = False
         self._case = case
-        self._gone = False
 
     def show(self, sample: Sample[Any]) -> None:
+        """Print a sample; when the reader has seen enough, as `head` does, end the run."""
         from sightline.core.codec import encode_sample, to_json
 
-        if self._gone:
+        if self.gone:
             return
         try:
             sys.stdout.buffer.write(to_json(encode_sample(sample, self._case)) + b"\n")
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # The reader has seen enough, as `head` does: end the run, and let nothing else write there.
-            self._gone = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            self.gone = True
+            abandon_stdout()
+            if not isinstance(error, BrokenPipeError):
+                raise Unavailable(
+                    f"stdout takes no more lines: {error.strerror}.", cure="Make room where it goes to."
+                ) from None
             self.on_broken_pipe()
 
 
 @contextmanager
 def _signals(stream: StreamRun) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run cleanly; the second one gives up what is not finished."""
+    """Let Ctrl-C and SIGTERM end the run cleanly; the second one gives up what is not finished.
+
+    The third one ends the process where it stands, should foreign code hold it.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
     pressed = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -164,9 +180,12 @@ def _signals(stream: StreamRun) -> Iterator[None]:
         pressed += 1
         if pressed == 1:
             typer.echo("stopping; Ctrl-C again to end at once", err=True)
+        else:
+            for number in numbers:
+                signal.signal(number, signal.SIG_DFL)
         stream.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
@@ -178,15 +197,17 @@ def _metadata(case: str, serials: list[str], pairs: list[str]) -> dict[str, str]
     """Return the metadata for `case` from `CASE=SERIAL` and `CASE:KEY=VALUE`; the case may be left out."""
     found: dict[str, str] = {}
     for text in serials:
-        owner, equals, serial = text.rpartition("=")
+        owner, equals, serial = text.partition("=")
         _check_owner(case, owner if equals else case, text, "--device-serial")
-        found["device_serial"] = serial
+        found["device_serial"] = serial if equals else text
     for text in pairs:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"{text!r} is not CASE:KEY=VALUE.", param_hint="--metadata")
         owner, colon, name = key.partition(":")
         _check_owner(case, owner if colon else case, text, "--metadata")
+        if colon and not name:
+            raise typer.BadParameter(f"{text!r} is not CASE:KEY=VALUE.", param_hint="--metadata")
         found[name if colon else key] = value
     return found
 
@@ -201,16 +222,24 @@ def _changes(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     import yaml
 
     from sightline.build.manifest import KEYS
+    from sightline.settings.aliases import SETTINGS
 
     manifest: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    known = {*KEYS, *(path.partition(".")[0] for path in SETTINGS)}
     for text in pairs:
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise typer.BadParameter(f"{text!r} is not PATH=VALUE.", param_hint="--set")
+        first = path.partition(".")[0]
+        if first not in known:
+            near = get_close_matches(first, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else "See sightline config show."
+            raise ConfigError(f"--set {path}: neither a manifest nor the settings have a key {first!r}.", cure=hint)
         try:
             parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             parsed = value
-        (manifest if path.split(".")[0] in KEYS else settings)[path] = parsed
+        is_json = parsed is None or isinstance(parsed, str | bool | int | float | list | dict)
+        (manifest if first in KEYS else settings)[path] = parsed if is_json else value
     return manifest, settings

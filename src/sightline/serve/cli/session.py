@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sightline.core.errors import SightlineError
-from sightline.serve.errors import INTERRUPTED, exit_code
+from sightline.core.errors import SightlineError, StorageFull, Unavailable
+from sightline.serve.errors import INTERRUPTED, cure, exit_code
 
 if TYPE_CHECKING:
     from sightline.build import CaseBuildContext
     from sightline.settings import LoadedSettings
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +62,27 @@ class Session:
         """Turn errors into two lines on stderr and the right exit code."""
         try:
             yield
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
         except SightlineError as error:
-            if self.debug:
-                raise
-            show_error(error)
-            raise typer.Exit(exit_code(error)) from None
+            raise self.failed(error) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader of our output has gone, as `head` does; that is no error, and nobody would read one.
-            sys.stderr.close()
+            # The reader of our output has gone, as `head` does; that is no error.
+            abandon_stdout()
             raise typer.Exit(0) from None
+        except Exception as error:  # noqa: BLE001 - a mistake of ours is two lines as well; --debug shows the rest
+            raise self.failed(_unexpected(error)) from None
+
+    def failed(self, error: SightlineError) -> typer.Exit:
+        """Show why a command failed, with --debug also how it came to that; return what ends it."""
+        if self.debug:
+            import traceback
+
+            traceback.print_exception(error)
+        show_error(error)
+        return typer.Exit(exit_code(error))
 
 
 def session_of(context: typer.Context) -> Session:
@@ -78,11 +92,42 @@ def session_of(context: typer.Context) -> Session:
 
 def show_error(error: SightlineError) -> None:
     """Print one line of cause and one line of cure on stderr, and the further problems of a manifest."""
-    problems: list[SightlineError] = getattr(error, "problems", [error])
-    for problem in problems:
-        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {problem}", err=True)
-        if problem.cure:
-            typer.echo(f"  {typer.style('cure:', fg='green')} {problem.cure}", err=True)
+    for problem in getattr(error, "problems", [error]):
+        say("error:", "bold red", str(problem))
+        say("  cure:", "green", cure(problem))
+
+
+def say(mark: str, style: str, text: str) -> None:
+    """Print one line on stderr that begins with a coloured word."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble((mark, style), " ", " ".join(text.split())))
+
+
+def abandon_stdout() -> None:
+    """Let nothing else be written to a reader that has gone, not even at the end of the process."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _unexpected(error: Exception) -> SightlineError:
+    """Return what a person is told of an error that nobody foresaw."""
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        ours: SightlineError = StorageFull(what) if error.errno in _FULL else Unavailable(what)
+        ours.cure = "" if error.errno in _FULL else "Check the path and its permissions."
+    else:
+        from sightline.engine.pipeline import described
+
+        ours = SightlineError(
+            f"Sightline itself failed: {described(error)}",
+            cure="Run again with --debug and report the traceback; that is a mistake of ours.",
+        )
+    ours.__cause__ = error
+    return ours
 
 
 def print_json(value: Any) -> None:

@@ -92,4 +92,5 @@ class Tracker(Predictor):
             classes,
             sample.payload.size if isinstance(sample.payload, Frame) else None,
         )
-        return replace(boxes.select(ids > 0), tracker_id=ids[ids > 0])
+        # The boxes are the detector's: the name of its model stays on them.
+        return replace(boxes.select(ids > 0), tracker_id=ids[ids > 0], model=boxes.model)
