@@ -347,15 +347,16 @@ def run_lengths(flat: np.ndarray[Any, Any]) -> list[list[int]]:
 def _finding(finding: Finding) -> dict[str, Any]:
     """Encode a finding; what it leaves empty is left out."""
     facts = ((each.name, getattr(finding, each.name)) for each in fields(finding))
-    return {name: value for name, value in facts if value not in (None, "")}
+    return {name: value for name, value in facts if name == "name" or value not in (None, "")}
 
 
 _STAMPS = frozenset({"model", "latency_ms"})
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:
-    """Encode a prediction whose fields are JSON already."""
-    return {each.name: getattr(prediction, each.name) for each in fields(prediction) if each.name not in _STAMPS}
+    """Encode a prediction whose fields are JSON already; a text that may be empty and is so is left out."""
+    facts = [(each, getattr(prediction, each.name)) for each in fields(prediction) if each.name not in _STAMPS]
+    return {each.name: value for each, value in facts if value != "" or each.default != ""}
 
 
 def _from_plain(kind: type[Prediction]) -> Callable[[JsonObject], Prediction]:

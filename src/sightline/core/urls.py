@@ -9,6 +9,7 @@ import re
 _SECRET_VALUE = re.compile(
     r"(?i)([^=&;#?/]*(?:pass|pwd|secret|token|key|auth|signature|credential|sig(?==))[^=&;#?/]*=)[^&]*"
 )
+_NO_SCHEME = re.compile(r"[:@]\S*$")  # what stands before :// is a part of a password
 _USER_FIRST = re.compile(r"[^/\\\s:@]{2,}:\S*@")  # user:password@host without a scheme; `C:` is a drive
 
 
@@ -19,10 +20,12 @@ def redacted(url: str) -> str:
     in them, and a shortened address is better than a password in a log.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator or "@" in scheme:
+    if not separator or _NO_SCHEME.search(scheme):
         scheme, separator, rest = "", "", url
         if not _USER_FIRST.match(url):
             return url
-    credentials, at, place = rest.rpartition("@")
-    shown = f"***@{place}" if at and credentials else place if at else rest
-    return scheme + separator + _SECRET_VALUE.sub(r"\1***", shown)
+    shown = _SECRET_VALUE.sub(r"\1***", rest)
+    credentials, at, place = shown.rpartition("@")
+    if "@" in rest and not at:
+        return f"{scheme}{separator}***"  # in the value of a field, or does that stand in a password?
+    return scheme + separator + (f"***@{place}" if credentials else place)

@@ -28,7 +28,7 @@ class Capture(Sink):
     Keys are `<to>/<case>/<year>/<month>/<day>/<source>-<time>-<epoch>-<seq>.jpg` and `.json`, by the time of the
     sample in UTC. The JSON is the wire form of the sample with the versions of the models that really ran, and
     `capture` (reasons, key of the picture, run); it is put after the picture, so where it is, its picture is. Each
-    one is told on the bus as `capture.stored`.
+    one is told by the durable event `capture.stored`.
 
     Attributes:
         to: first part of the keys.
@@ -130,15 +130,15 @@ class Capture(Sink):
         context.ports.artifacts.put(key, to_json({**encode_sample(sample, context.case), "capture": facts}))
         self._last[sample.source] = sample.time
         self._num_today += 1
-        context.ports.bus.publish(
-            make_event(
-                "capture.stored",
-                source=source_uri(context.case, sample.source),
-                time=context.now(),
-                subject=key,
-                data={"sample": sample.id, "key": key, "picture": picture, "reasons": reasons},
-            )
+        stored = make_event(
+            "capture.stored",
+            source=source_uri(context.case, sample.source),
+            time=context.now(),
+            subject=key,
+            data={"run": context.run, "sample": sample.id, "key": key, "picture": picture, "reasons": reasons},
         )
+        context.ports.store.events.append([stored])
+        context.ports.bus.publish(stored)
 
     def _folder(self, sample: Sample[Frame]) -> str:
         return f"{self.to}/{_word(self.context.case)}/{sample.time:%Y/%m/%d}/"
