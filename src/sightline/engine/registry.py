@@ -20,7 +20,8 @@ from sightline.core.errors import FileMissing, ModelNotFound
 from sightline.core.events import make_event
 from sightline.core.model import Model, ModelCard, card_from_props, checked_model_name, split_ref
 from sightline.core.onnx_metadata import digest, read_props, write_props
-from sightline.core.ports import ArtifactStore, ModelStore
+from sightline.core.ports import ArtifactStore
+from sightline.core.stores import ModelStore
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,19 +25,10 @@ import numpy.typing as npt
 from sightline.core.errors import ModelNotFound
 from sightline.core.model import ModelCard
 from sightline.core.plugins import Context
-from sightline.core.ports import (
-    Array,
-    ArtifactStore,
-    EventBus,
-    MetadataStore,
-    Meter,
-    ModelHandle,
-    Runtime,
-    Session,
-    Tensors,
-)
+from sightline.core.ports import Array, ArtifactStore, EventBus, Meter, ModelHandle, Runtime, Session, Tensors
 from sightline.core.prediction import JsonObject, frozen
 from sightline.core.sample import Clocks, Frame, Reading, Sample
+from sightline.core.stores import MetadataStore
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 """When the world of the fakes begins."""

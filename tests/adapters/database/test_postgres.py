@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sightline.adapters.database import SqlStore
 from sightline.adapters.database.tables import events, metadata
 from sightline.core.errors import ConfigError, Conflict, Unavailable
-from sightline.core.ports import MetadataStore
 from sightline.core.run import Run
+from sightline.core.stores import MetadataStore
 from sightline.testing.contracts.metadata_store import MetadataStoreContract, line_event
 
 pytestmark = pytest.mark.service("postgres")

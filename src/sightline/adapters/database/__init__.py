@@ -8,7 +8,7 @@ from sightline.adapters.database.models import SqlModels
 from sightline.adapters.database.predictions import SqlPredictions
 from sightline.adapters.database.runs import SqlRuns
 from sightline.adapters.database.transactions import Transactions
-from sightline.core.ports import MetadataStore
+from sightline.core.stores import MetadataStore
 
 __all__ = ["SqlStore"]
 

@@ -11,7 +11,7 @@ from sightline.adapters.database.tables import events
 from sightline.adapters.database.transactions import Transactions
 from sightline.core.codec import decode_event
 from sightline.core.events import Event
-from sightline.core.ports import EventStore
+from sightline.core.stores import EventStore
 
 
 class SqlEvents(EventStore):

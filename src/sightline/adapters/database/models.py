@@ -16,7 +16,7 @@ from sightline.adapters.database.transactions import Transactions
 from sightline.core.errors import Conflict, ModelNotFound
 from sightline.core.events import Event
 from sightline.core.model import Model, ModelCard, TensorSpec, checked_model_name
-from sightline.core.ports import ModelStore
+from sightline.core.stores import ModelStore
 
 DEFAULT_ALIAS = "production"
 """What a model's name alone means, where this alias is set."""

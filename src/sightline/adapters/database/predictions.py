@@ -11,9 +11,9 @@ from sightline.adapters.database.checks import checked_limit, checked_name
 from sightline.adapters.database.tables import predictions
 from sightline.adapters.database.transactions import Transactions
 from sightline.core.codec import encode_sample
-from sightline.core.ports import PredictionStore
 from sightline.core.prediction import JsonObject
 from sightline.core.sample import Sample
+from sightline.core.stores import PredictionStore
 
 
 class SqlPredictions(PredictionStore):

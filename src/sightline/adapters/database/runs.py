@@ -13,9 +13,9 @@ from sightline.adapters.database.tables import runs
 from sightline.adapters.database.transactions import Transactions
 from sightline.core.errors import Conflict, InvalidInput, NotFound
 from sightline.core.events import Event
-from sightline.core.ports import RunStore
 from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunKind, RunState
+from sightline.core.stores import RunStore
 
 _RESTARTS = ("always", "on_failure", "never")
 _NOBODY = {"worker": null(), "lease_until": null()}

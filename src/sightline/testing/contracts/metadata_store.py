@@ -14,10 +14,10 @@ import pytest
 from sightline.core.codec import encode_event, encode_sample
 from sightline.core.errors import InvalidInput, Unavailable
 from sightline.core.events import Event, make_event
-from sightline.core.ports import MetadataStore
 from sightline.core.prediction import Boxes, Rejected, Scalar
 from sightline.core.run import Run
 from sightline.core.sample import Clocks, Frame, Sample
+from sightline.core.stores import MetadataStore
 from sightline.testing.contracts.model_store import ModelStoreContract
 from sightline.testing.contracts.run_store import RunStoreContract
 

@@ -12,7 +12,7 @@ import pytest
 from sightline.core.errors import Conflict, InvalidInput, ModelNotFound
 from sightline.core.events import Event, make_event
 from sightline.core.model import Model, ModelCard, TensorSpec
-from sightline.core.ports import MetadataStore
+from sightline.core.stores import MetadataStore
 
 CARD = ModelCard(
     name="people",

@@ -13,8 +13,8 @@ import pytest
 
 from sightline.core.errors import Conflict, InvalidInput, NotFound, SightlineError
 from sightline.core.events import Event, make_event, source_uri
-from sightline.core.ports import MetadataStore
 from sightline.core.run import Run, RunKind, RunState
+from sightline.core.stores import MetadataStore
 
 PASSED = timedelta(0)
 """A lease that has passed as soon as it is given: tests need not wait."""
