@@ -12,7 +12,7 @@ from sightline.core.case import Case
 from sightline.core.errors import ConfigError
 from sightline.core.run import Run, RunKind
 from sightline.core.sample import Sample
-from sightline.engine.streams import Outcome, StreamRun
+from sightline.engine.streams import Outcome, StreamRun, fail_dead_runs
 
 
 def stream_run(
@@ -40,7 +40,7 @@ def stream_run(
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     outputs = context.settings.runs_root / case.name / f"{stamp}-{run.id[:6]}"
     world = context.world(outputs=outputs.absolute(), metadata=dict(metadata or {}))
-    context.store.runs.expire()
+    fail_dead_runs(context)
     workers = context.settings.models.workers
     return StreamRun(
         case, world, run, duration_s=duration_s, watch=watch, **({} if workers is None else {"chunk": 2 * workers})

@@ -7,7 +7,7 @@ Every change of state commits together with the events that tell of it. The docs
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,10 @@ from sightline.core.model import Model
 from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunKind, RunState
 from sightline.core.sample import Sample
+
+
+def _no_events(_: Run) -> Sequence[Event]:
+    return ()
 
 
 class RunStore(ABC):
@@ -97,8 +101,11 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    def expire(self) -> Sequence[Run]:
-        """Fail every running run with `restart: never` whose lease has passed; return those."""
+    def expire(self, events: Callable[[Run], Sequence[Event]] = _no_events) -> Sequence[Run]:
+        """Fail every running run with `restart: never` whose lease has passed; return those.
+
+        `events` is asked for the events of each failed run, which commit with its change.
+        """
 
 
 class ModelStore(ABC):

@@ -23,6 +23,7 @@ from sightline.core.errors import SightlineError, SourceUnreachable, Unavailable
 from sightline.core.events import Event as Happening
 from sightline.core.events import make_event, source_uri
 from sightline.core.plugins import Context, SourceState
+from sightline.core.ports import Ports
 from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunKind, RunState
 from sightline.core.sample import Sample
@@ -309,6 +310,23 @@ class StreamRun:
     def _publish(self, *events: Happening) -> None:
         for event in events:
             self._context.ports.bus.publish(event)
+
+
+def fail_dead_runs(ports: Ports) -> None:
+    """Record the end of runs whose process died without one, and tell of it."""
+
+    def told(run: Run) -> list[Happening]:
+        return [
+            make_event(
+                "run.failed",
+                source=source_uri(run.case),
+                subject=f"run/{run.id}",
+                time=datetime.now(UTC),
+                data={"run": run.id, "metadata": dict(run.metadata), "error": run.error, "status": run.status},
+            )
+        ]
+
+    ports.store.runs.expire(told)
 
 
 def _worker_name() -> str:

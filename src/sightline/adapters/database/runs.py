@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from sightline.core.run import Run, RunKind, RunState
 from sightline.core.stores import RunStore
 
 _RESTARTS = ("always", "on_failure", "never")
+_LEASE_PASSED = "The process that ran this ended or stood still: its lease passed."
 _NOBODY = {"worker": null(), "lease_until": null()}
 _SAME_NAMES = (
     "id",
@@ -126,22 +128,29 @@ class SqlRuns(RunStore):
         values = {"state": state.value, "status": status, "error": said, "finished": self._now(), **_NOBODY}
         return self._change_held(run_id, token, values, events)
 
-    def expire(self) -> Sequence[Run]:
-        """Fail the runs whose process is gone."""
-        query = (
-            update(runs)
-            .where(runs.c.state == RunState.RUNNING.value, runs.c.restart == "never", runs.c.lease_until <= self._now())
-            .values(
-                state=RunState.FAILED.value,
-                error="The process that ran this ended or stood still: its lease passed.",
-                finished=self._now(),
-                **_NOBODY,
-            )
-            .returning(runs)
+    def expire(self, events: Callable[[Run], Sequence[Event]] = lambda _: ()) -> Sequence[Run]:
+        """Fail the runs whose process is gone, each in a transaction of its own."""
+        dead = (
+            runs.c.state == RunState.RUNNING.value,
+            runs.c.restart == "never",
+            runs.c.lease_until <= self._now(),
         )
-        with self._transactions.writing() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [_run(row) for row in sorted(rows, key=lambda row: int(row[runs.c.position]))]
+        values = {"state": RunState.FAILED.value, "error": _LEASE_PASSED, "finished": self._now(), **_NOBODY}
+        with self._transactions.reading() as connection:
+            found = connection.execute(select(runs).where(*dead).order_by(runs.c.position)).mappings().all()
+        failed: list[Run] = []
+        for row in found:
+            run = replace(_run(row), state=RunState.FAILED, error=_LEASE_PASSED)
+            try:
+                with self._transactions.writing(events(run)) as connection:
+                    change = update(runs).where(runs.c.id == run.id, *dead).values(values).returning(runs)
+                    changed = connection.execute(change).mappings().one_or_none()
+                    if changed is None:
+                        raise Conflict(f"The run {run.id} was changed meanwhile.")  # takes the events back
+            except Conflict:
+                continue  # its holder came back, or another process was faster
+            failed.append(_run(changed))
+        return failed
 
     def _change_held(self, run_id: str, token: int, values: Mapping[str, Any], events: Sequence[Event]) -> Run:
         held = (runs.c.id == run_id, runs.c.token == token, runs.c.state == RunState.RUNNING.value)

@@ -188,6 +188,15 @@ class RunStoreContract(ABC):
         assert [store.runs.get(run.id) for run in (alive, again, waiting)] == [alive, again, waiting]
         assert store.runs.expire() == []
 
+    def test_the_end_of_a_dead_run_is_told_in_the_same_transaction(self, store: MetadataStore) -> None:
+        dead = store.runs.create(Run(case="street"), worker="me", lease=PASSED)
+        store.runs.create(Run(case="street"), worker="me")
+        store.runs.expire(lambda run: [run_event(run, "run.failed")])
+        [(_, told)] = store.events.list()
+        assert (told.short_type, told.source) == ("run.failed", f"/cases/{dead.case}")
+        assert store.runs.expire(lambda run: [run_event(run, "run.failed")]) == []
+        assert len(store.events.list()) == 1
+
     def test_a_holder_that_comes_back_too_late_writes_nothing(self, store: MetadataStore) -> None:
         run = store.runs.create(Run(case="street"), worker="me", lease=PASSED)
         store.runs.expire()
