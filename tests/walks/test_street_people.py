@@ -10,7 +10,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-
 from tests.programs import Finished, outputs, sightline
 from tests.walks.street import TRUTH, identities
 
@@ -65,7 +64,8 @@ def test_line_counts_equal_the_count_by_hand(lines: list[dict[str, Any]]) -> Non
     assert (last["in"]["value"], last["out"]["value"]) == (line["in"], line["out"])
 
 
-def test_crossings_come_when_and_in_the_direction_seen_by_hand(lines: list[dict[str, Any]], folder: Path) -> None:
+@pytest.mark.usefixtures("lines")
+def test_crossings_come_when_and_in_the_direction_seen_by_hand(folder: Path) -> None:
     events = _events(folder)
     crossed = [event for event in events if event["type"] == "io.sightline.line.crossed.v1"]
     [line] = TRUTH["lines"]
@@ -78,8 +78,8 @@ def test_crossings_come_when_and_in_the_direction_seen_by_hand(lines: list[dict[
     assert all(-2 <= frames_late <= 5 for frames_late in late), late
 
 
-def test_whoever_dwells_in_the_square_is_told_once_per_stay(folder: Path, lines: list[dict[str, Any]]) -> None:
-    assert lines
+@pytest.mark.usefixtures("lines")
+def test_whoever_dwells_in_the_square_is_told_once_per_stay(folder: Path) -> None:
     events = _events(folder)
     long_stays = [
         visit
@@ -95,8 +95,8 @@ def test_whoever_dwells_in_the_square_is_told_once_per_stay(folder: Path, lines:
     assert len({event["subject"] for event in dwelt}) == len(dwelt)
 
 
-def test_the_drawn_video_shows_every_frame_at_its_time(folder: Path, lines: list[dict[str, Any]]) -> None:
-    assert lines
+@pytest.mark.usefixtures("lines")
+def test_the_drawn_video_shows_every_frame_at_its_time(folder: Path) -> None:
     with av.open(str(outputs(folder, "street_people") / "drawn.mp4")) as video:
         frames = list(video.decode(video=0))
 
