@@ -238,10 +238,12 @@ class Lane:
         around = self._around
         head: Chain | None = None
         tail = self._joint or Tail(around, self.name)
+        num_taken = 0  # of which nothing is counted yet
         try:
             if tail is not self._joint:
                 tail.open()
             while samples := self._feed.take(1 if self.live else around.chunk):
+                num_taken = len(samples)
                 if head is None or head.epoch != samples[0].epoch:
                     if head is not None:
                         head.close()
@@ -250,7 +252,9 @@ class Lane:
                 for sample in checked:
                     if sample.rejected is not None:
                         around.counters.rejected(self.name, sample.rejected.kind)
+                num_taken = sum(sample.rejected is None for sample in checked)
                 tail.take(checked)
+                num_taken = 0
         except Exception as error:  # noqa: BLE001 - the run must end with the cause, not hang without an analyser
             self._failed(error)
         finally:
@@ -261,16 +265,15 @@ class Lane:
                     tail.close()
                 except Exception as error:  # noqa: BLE001 - as above
                     self._failed(error)
-            self._discard()
+            self._discard(num_taken)
 
     def _failed(self, error: Exception) -> None:
         self.error = self.error or as_ours(error, f"Case {self._around.case.name!r}")
         self._around.stop(self.error)
         log.debug("analysis failed", source=self.name, exc_info=error)
 
-    def _discard(self) -> None:
-        """Take until the reader ends, who may be waiting for room that nobody else would make."""
-        num = 0
+    def _discard(self, num: int) -> None:
+        """Take until the reader ends, who may wait for room that nobody else would make; `num` are lost already."""
         while samples := self._feed.take(self._around.chunk):
             num += len(samples)
         if num := num + self._feed.drain():

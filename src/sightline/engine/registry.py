@@ -7,7 +7,8 @@ shipped model. So a user who adds a model called like an alias gets his own.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -16,12 +17,16 @@ from types import MappingProxyType
 from typing import BinaryIO
 from uuid import uuid4
 
-from sightline.core.errors import FileMissing, ModelNotFound
+import structlog
+
+from sightline.core.errors import FileMissing, InvalidModel, ModelNotFound
 from sightline.core.events import make_event
 from sightline.core.model import Model, ModelCard, card_from_props, checked_model_name, split_ref
 from sightline.core.onnx_metadata import digest, read_props, write_props
 from sightline.core.ports import ArtifactStore
 from sightline.core.stores import ModelStore
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +118,16 @@ class ModelRegistry:
         return sorted({*(model.name for model in self._models().list()), *self._files, *ALIASES})
 
     def list(self) -> Sequence[Model]:
-        """Return the models that were added, then those of the folders that they do not hide."""
+        """Return the models that were added, then those of the folders that they do not hide; damaged ones are logged."""
         added = list(self._models().list())
         hidden = {model.name for model in added}
         for name, path in self._files.items():
             if name not in hidden:
-                card = _located_file(path).card
+                try:
+                    card = _located_file(path).card
+                except (InvalidModel, FileMissing) as error:
+                    log.warning("model file is passed over", path=str(path), error=str(error))
+                    continue
                 aliases = tuple(alias for alias, target in ALIASES.items() if target.model == name)
                 added.append(Model(name=name, version=card.version, card=card, aliases=aliases))
         return added
@@ -135,7 +144,7 @@ class ModelRegistry:
             StorageFull: there is no room.
         """
         name = checked_model_name(card.name)
-        with _opened(path) as file:
+        with _opened(path) as file, _naming(path):
             sum_ = digest(file)
         versions = self._models().list(name) if self._is_added(name) else []
         card = replace(card, digest=sum_, version=str(max((int(m.version) for m in versions), default=0) + 1))
@@ -190,14 +199,26 @@ def _opened(path: Path) -> BinaryIO:
 
     Raises:
         FileMissing: nothing is there.
+        InvalidModel: it may not be read.
     """
     try:
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise FileMissing(f"No model file is at {path}.", cure="Check the path.") from None
+    except OSError as error:
+        raise InvalidModel(f"{path} cannot be read: {error.strerror}.", cure="Check its permissions.") from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let a complaint about a file say which file."""
+    try:
+        yield
+    except InvalidModel as error:
+        raise InvalidModel(error.message, cure=error.cure, location=str(path)) from None
 
 
 def _located_file(path: Path) -> Located:
-    with _opened(path) as file:
+    with _opened(path) as file, _naming(path):
         card = card_from_props(read_props(file), name=path.stem)
     return Located(ref=card.ref, name=card.name, path=path, card=card)

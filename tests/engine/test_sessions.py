@@ -1,0 +1,355 @@
+"""Shape letters: N rows, C columns."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.engine.nets import doubling_net, scaling_net, summing_net
+
+from sightline.adapters.meter_prometheus import PrometheusMeter
+from sightline.adapters.runtime_onnx import OnnxRuntime
+from sightline.core.errors import Cancelled, DeadlineExceeded, InvalidInput, InvalidModel, ModelNotFound, Unavailable
+from sightline.core.model import ModelCard, TensorSpec
+from sightline.core.ports import Array, Runtime, Session, Tensors
+from sightline.core.stores import ModelStore
+from sightline.engine.call import Call, Priority, calling
+from sightline.engine.registry import ModelRegistry
+from sightline.engine.sessions import ModelSessions, SessionLayout
+
+ROWS: tuple[int | str | None, ...] = ("n", 2)
+
+
+class OwnSession(Session):
+    """Doubles x; `gate` holds every call until it is set."""
+
+    def __init__(self, card: ModelCard, gate: Event) -> None:
+        self.card = card
+        self.gate = gate
+        self.entered = Event()
+        self.sizes: list[int] = []
+        self.closed = False
+
+    def run(self, feeds: Tensors) -> dict[str, Array]:
+        self.entered.set()
+        self.gate.wait(5)
+        self.sizes.append(len(feeds["x"]))
+        if (feeds["x"] == 13).any():
+            raise InvalidInput("13 is unlucky.")
+        return {"y": feeds["x"] * 2}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class OwnRuntime(Runtime):
+    """Opens sessions of its own making; `before` runs while it opens one."""
+
+    def __init__(self, shape: tuple[int | str | None, ...] = ROWS, *, batchable: bool = True) -> None:
+        self.sessions: list[OwnSession] = []
+        self.opened: list[Path] = []
+        self.before: Callable[[], None] = lambda: None
+        self.gate = Event()
+        self.gate.set()
+        self._inputs = (TensorSpec(name="x", dtype="float32", shape=shape),)
+        self._batchable = batchable
+
+    def open(self, path: Path, *, name: str = "", device: str = "auto") -> OwnSession:
+        self.opened.append(path)
+        self.before()
+        card = ModelCard(name=name, inputs=self._inputs, batchable=self._batchable)
+        self.sessions.append(OwnSession(card, self.gate))
+        return self.sessions[-1]
+
+    def devices(self) -> Sequence[str]:
+        return ("cpu",)
+
+
+def no_store() -> ModelStore:
+    raise AssertionError("a path needs no store")
+
+
+class Bench:
+    """Model sessions on a runtime, with a model to open."""
+
+    def __init__(self, folder: Path, runtime: Runtime, **layout: Any) -> None:
+        self.path = doubling_net(folder / "double.onnx")
+        registry = ModelRegistry(models=no_store, artifacts=lambda: None, root=folder, shipped=folder)  # type: ignore[arg-type,return-value]
+        self.meter = PrometheusMeter()
+        self.sessions = ModelSessions(
+            registry=registry, runtime=runtime, meter=self.meter, layout=SessionLayout(**{"num_workers": 2, **layout})
+        )
+
+
+@pytest.fixture
+def own() -> OwnRuntime:
+    return OwnRuntime()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, own: OwnRuntime) -> Iterator[Bench]:
+    made = Bench(tmp_path, own)
+    yield made
+    own.gate.set()
+    made.sessions.close()
+
+
+def x(value: float = 1, rows: int = 1) -> dict[str, Array]:
+    return {"x": np.full((rows, 2), value, np.float32)}
+
+
+def test_handles_of_one_model_share_one_session_that_is_opened_at_first_use(bench: Bench, own: OwnRuntime) -> None:
+    first, second = bench.sessions.open(str(bench.path)), bench.sessions.open(str(bench.path))
+    assert own.opened == []
+    assert first.version == "double@1"
+    assert own.opened == []
+    assert first.run(x(3))["y"].tolist() == [[6, 6]]
+    assert second.run(x(4, rows=2))["y"].tolist() == [[8, 8], [8, 8]]
+    assert own.opened == [bench.path]
+
+
+def test_a_card_is_that_of_the_opened_model(bench: Bench) -> None:
+    assert bench.sessions.open(str(bench.path)).card.inputs[0].name == "x"
+
+
+def test_first_use_by_many_threads_opens_once(bench: Bench, own: OwnRuntime) -> None:
+    own.before = lambda: time.sleep(0.02)
+    handle = bench.sessions.open(str(bench.path))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda value: handle.run(x(value))["y"][0, 0], range(8)))
+    assert answers == [2 * value for value in range(8)]
+    assert len(own.opened) == 1
+
+
+def test_a_failure_to_open_reaches_every_caller_and_the_next_may_succeed(bench: Bench, own: OwnRuntime) -> None:
+    def fail() -> None:
+        raise InvalidModel("It is cut off.")
+
+    own.before = fail
+    handle = bench.sessions.open(str(bench.path))
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(handle.run, x()) for _ in range(3)]
+        assert all(isinstance(future.exception(1), InvalidModel) for future in futures)
+    own.before = lambda: None
+    assert handle.run(x(5))["y"][0, 0] == 10
+
+
+def test_a_damaged_file_is_refused_before_anything_is_opened(bench: Bench, own: OwnRuntime) -> None:
+    bench.path.write_bytes(b"junk")
+    with pytest.raises(InvalidModel):
+        bench.sessions.open(str(bench.path))
+    assert own.opened == []
+
+
+def test_a_file_that_changed_under_its_name_is_opened_anew(bench: Bench, own: OwnRuntime) -> None:
+    bench.sessions.open(str(bench.path)).run(x())
+    os.utime(bench.path, ns=(1, 1))
+    bench.sessions.open(str(bench.path)).run(x())
+    assert len(own.opened) == 2
+
+
+def test_the_version_that_ran_is_noted_in_the_call(bench: Bench) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    with calling(Call(priority=Priority.STREAM)) as call:
+        handle.run(x())
+        handle.run(x())
+    assert call.versions == ["double@1"]
+
+
+def test_a_caller_waits_no_longer_than_its_deadline_and_the_worker_goes_on(tmp_path: Path, own: OwnRuntime) -> None:
+    bench = Bench(tmp_path, own, num_workers=1)
+    handle = bench.sessions.open(str(bench.path))
+    handle.run(x())
+    own.sessions[0].entered.clear()
+    own.gate.clear()
+    busy = handle.submit(x(7))
+    assert own.sessions[0].entered.wait(1)
+    begin = time.monotonic()
+    for _ in range(4):
+        with calling(Call(deadline_s=time.monotonic() + 0.02)), pytest.raises(DeadlineExceeded):
+            handle.run(x(9))
+    assert time.monotonic() - begin < 1
+    own.gate.set()
+    assert busy.result(1)["y"][0, 0] == 14
+    # Those four were dropped by the worker, which must not have died of it.
+    for value in range(10):
+        assert handle.submit(x(value)).result(1)["y"][0, 0] == 2 * value
+    assert sum(own.sessions[0].sizes) == 12
+    bench.sessions.close()
+
+
+def test_a_caller_does_not_wait_beyond_its_deadline_for_anothers_opening(bench: Bench, own: OwnRuntime) -> None:
+    opening, opened = Event(), Event()
+
+    def slow() -> None:
+        opening.set()
+        opened.wait(5)
+
+    own.before = slow
+    handle = bench.sessions.open(str(bench.path))
+    first = Thread(target=handle.run, args=(x(),))
+    first.start()
+    opening.wait(1)
+    with calling(Call(deadline_s=time.monotonic() + 0.02)), pytest.raises(DeadlineExceeded):
+        handle.run(x())
+    opened.set()
+    first.join(1)
+    assert not first.is_alive()
+
+
+def test_what_waits_is_batched(tmp_path: Path, own: OwnRuntime) -> None:
+    bench = Bench(tmp_path, own, num_workers=1)
+    handle = bench.sessions.open(str(bench.path))
+    handle.run(x())
+    own.sessions[0].entered.clear()
+    own.gate.clear()
+    first = handle.submit(x())
+    assert own.sessions[0].entered.wait(1)
+    futures = [handle.submit(x(value)) for value in range(5)]
+    own.gate.set()
+    assert [future.result(1)["y"][0, 0] for future in (first, *futures)] == [2, 0, 2, 4, 6, 8]
+    assert own.sessions[0].sizes == [1, 1, 5]
+    bench.sessions.close()
+
+
+def test_an_error_hits_only_its_caller(tmp_path: Path, own: OwnRuntime) -> None:
+    bench = Bench(tmp_path, own, num_workers=1)
+    handle = bench.sessions.open(str(bench.path))
+    own.gate.clear()
+    futures = [handle.submit(x(value)) for value in (1, 13, 2, 3)]
+    own.gate.set()
+    assert isinstance(futures[1].exception(1), InvalidInput)
+    assert [futures[n].result(1)["y"][0, 0] for n in (0, 2, 3)] == [2, 4, 6]
+    bench.sessions.close()
+
+
+def test_a_net_that_cannot_batch_runs_call_by_call(tmp_path: Path) -> None:
+    own = OwnRuntime(batchable=False)
+    bench = Bench(tmp_path, own, num_workers=1)
+    handle = bench.sessions.open(str(bench.path))
+    futures = [handle.submit(x(value, rows=2)) for value in range(3)]
+    assert [future.result(1)["y"][0, 0] for future in futures] == [0, 2, 4]
+    assert own.sessions[0].sizes == [2, 2, 2]
+    bench.sessions.close()
+
+
+def test_closing_while_busy_answers_everybody_and_closes_the_session(bench: Bench, own: OwnRuntime) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    handle.run(x())
+    own.sessions[0].entered.clear()
+    own.gate.clear()
+    inside = [handle.submit(x()) for _ in range(2)]
+    assert own.sessions[0].entered.wait(1)
+    while bench.sessions._engines and next(iter(bench.sessions._engines.values()))._queue.rows:
+        time.sleep(0.001)
+    waiting: list[Future[Any]] = [handle.submit(x()) for _ in range(3)]
+    waiting[1].cancel()
+    closer = Thread(target=bench.sessions.close)
+    closer.start()
+    assert isinstance(waiting[0].exception(1), Cancelled)
+    assert isinstance(waiting[2].exception(1), Cancelled)
+    assert not own.sessions[0].closed
+    own.gate.set()
+    closer.join(2)
+    assert [future.result(1)["y"][0, 0] for future in inside] == [2, 2]
+    assert bool(own.sessions[0].closed)
+    with pytest.raises(Cancelled):
+        handle.run(x())
+
+
+def test_a_handle_that_was_never_used_opens_nothing_after_the_end(bench: Bench, own: OwnRuntime) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    bench.sessions.close()
+    with pytest.raises(Cancelled):
+        handle.run(x())
+    assert own.opened == []
+
+
+def test_a_meter_that_fails_stops_no_worker(bench: Bench) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    bench.meter.count("model_seconds")  # as a number of another kind: each observation fails from now on
+    for value in range(6):
+        assert handle.run(x(value))["y"][0, 0] == 2 * value
+
+
+class TestOnnxRuntime:
+    """The same with the real thing."""
+
+    def test_a_net_of_any_batch_is_shared(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, OnnxRuntime())
+        handle = bench.sessions.open(str(bench.path))
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda value: handle.run(x(value, rows=1 + value % 3))["y"], range(64)))
+        assert [(len(y_NC), y_NC[0, 0]) for y_NC in answers] == [(1 + value % 3, 2 * value) for value in range(64)]
+        assert [spec.shape for spec in handle.card.inputs] == [("n", 2)]
+        bench.sessions.close()
+
+    @pytest.mark.parametrize("rows", [1, 4])
+    def test_a_net_of_a_fixed_batch_takes_any_number_of_rows(self, tmp_path: Path, rows: int) -> None:
+        bench = Bench(tmp_path, OnnxRuntime())
+        handle = bench.sessions.open(str(doubling_net(tmp_path / "fixed.onnx", rows=rows)))
+        futures = [handle.submit(x(value, rows=1 + value)) for value in range(6)]
+        for value, future in enumerate(futures):
+            assert future.result(2)["y"].tolist() == [[2 * value] * 2] * (1 + value)
+        bench.sessions.close()
+
+    def test_a_net_whose_rows_meet_is_found_out_and_answers_each_alone(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, OnnxRuntime(), num_workers=1)
+        handle = bench.sessions.open(str(summing_net(tmp_path / "sum.onnx")))
+        futures = [handle.submit(x(value, rows=2)) for value in range(6)]
+        assert [future.result(2)["y"].tolist() for future in futures] == [[[4 * value] * 2] for value in range(6)]
+        bench.sessions.close()
+
+    def test_a_net_with_a_number_as_input_runs(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, OnnxRuntime())
+        handle = bench.sessions.open(str(scaling_net(tmp_path / "scale.onnx")))
+        out = handle.run({"x": np.ones((3, 2), np.float32), "by": np.array(5, np.float32)})
+        assert out["y"].tolist() == [[5, 5]] * 3
+        bench.sessions.close()
+
+    def test_feeds_that_do_not_fit_are_refused_and_the_next_are_answered(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, OnnxRuntime())
+        handle = bench.sessions.open(str(bench.path))
+        for wrong in ({"z": np.ones((1, 2), np.float32)}, {"x": np.ones((1, 3), np.float32)}, {"x": np.ones((1, 2))}):
+            with pytest.raises(InvalidInput):
+                handle.run(wrong)
+        assert handle.run(x(2))["y"][0, 0] == 4
+        bench.sessions.close()
+
+    def test_the_card_of_the_file_names_the_version(self, tmp_path: Path) -> None:
+        path = doubling_net(tmp_path / "named.onnx", card=ModelCard(name="twice", version="7", labels=("a", "b")))
+        bench = Bench(tmp_path, OnnxRuntime())
+        handle = bench.sessions.open(str(path))
+        assert handle.version == "twice@7"
+        assert handle.card.label(1) == "b"
+        bench.sessions.close()
+
+
+def test_what_is_missing_is_said_when_the_handle_is_made(tmp_path: Path, own: OwnRuntime) -> None:
+    class Nothing(ModelStore):
+        def add(self, model: Any, *, events: Any = ()) -> Any:
+            raise Unavailable("no store")
+
+        def get(self, name: str, version: str | None = None) -> Any:
+            raise ModelNotFound(name)
+
+        def list(self, name: str | None = None) -> Any:
+            return []
+
+        def point(self, name: str, alias: str, version: str, *, expected: str | None, events: Any = ()) -> None:
+            raise ModelNotFound(name)
+
+        def history(self, name: str, alias: str) -> Any:
+            return []
+
+    registry = ModelRegistry(models=Nothing, artifacts=lambda: None, root=tmp_path, shipped=tmp_path)  # type: ignore[arg-type,return-value]
+    sessions = ModelSessions(registry=registry, runtime=own, meter=PrometheusMeter())
+    with pytest.raises(ModelNotFound, match="'yolo'"):
+        sessions.open("yolo")
