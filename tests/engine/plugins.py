@@ -58,6 +58,15 @@ class Camera(Source):
 
 
 @dataclass(kw_only=True)
+class Waits(Numbers):
+    """Gives its readings, then nothing more until the run stops."""
+
+    def read(self) -> Iterator[Sample[Any]]:
+        yield from super().read()
+        self.context.stopping.wait()
+
+
+@dataclass(kw_only=True)
 class Stuck(Source):
     """Gives three readings and then stays in foreign code, whatever anybody wants, until `release` is set."""
 

@@ -214,7 +214,7 @@ class TestStages:
         stages = {"analytics": {"people": Picky(bad=tuple(range(5)))}}
         outcome = world.execute(Case(name="case", sources={"a": Numbers(num=5)}, stages=stages))
         assert outcome.run.state is RunState.FAILED
-        assert "every sample failed: 'people': ValueError: cannot look at 0" in str(outcome.error)
+        assert "Every sample failed: Predictor 'people' failed: ValueError: cannot look at 0" in str(outcome.error)
 
     def test_a_predictor_that_cannot_be_opened_ends_the_run_with_the_cause(self, world: World) -> None:
         @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.engine.conftest import World, ended
-from tests.engine.plugins import Alarm, Camera, Keep, Numbers, Pairs, Picky, Stuck, Tally
+from tests.engine.plugins import Alarm, Camera, Keep, Numbers, Pairs, Picky, Stuck, Tally, Waits
 
 from sightline.core.case import Case
 from sightline.core.errors import Cancelled, Conflict, Unavailable
@@ -138,7 +138,7 @@ class TestStop:
     def test_a_window_that_is_half_full_is_written_too(self, world: World) -> None:
         keep = Keep()
         stream = world.stream(
-            Case(name="case", sources={"cam": Camera(num=3)}, collector=Pairs(across_sources=True), sinks=(keep,))
+            Case(name="case", sources={"a": Waits(num=3)}, collector=Pairs(across_sources=True), sinks=(keep,))
         )
         with executing(stream) as outcome:
             until(lambda: stream.counters.totals()[0] == 3)
@@ -223,7 +223,6 @@ class TestStuck:
             sinks=(keep,),
         )
         outcome = ended(world.stream(case, duration_s=0.1, patience_s=0.1), timeout_s=5)
-        release.set()
         assert outcome.error is None
         assert outcome.run.state is RunState.COMPLETED
         windows = [sample.payload.samples for sample in keep.kept if sample.source == "stuck"]
@@ -231,12 +230,14 @@ class TestStuck:
         assert keep.closed == ["keep"]
         [stopped] = [event for event in world.recorded(outcome.run, ["source.stopped"]) if "/stuck" in event.source]
         assert "left behind" in stopped.data["reason"]
+        release.set()
 
     def test_a_source_that_does_not_open_or_close_is_left_behind(self, world: World) -> None:
         release = Flag()
 
         class Opens(Numbers):
             def open(self, context: Any) -> None:
+                super().open(context)
                 release.wait(10)
 
         class Closes(Numbers):

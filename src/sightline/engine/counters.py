@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
+from sightline.core.errors import SightlineError
 from sightline.core.plugins import SourceState
 
 _RATE_WINDOW_S = 5.0
@@ -47,9 +48,14 @@ class SourceCounts:
 
 
 class RunCounters:
-    """The numbers of a run; written by its threads, read by anybody."""
+    """The numbers of a run; written by its threads, read by anybody.
+
+    Attributes:
+        first_error: the first error of a predictor.
+    """
 
     def __init__(self) -> None:
+        self.first_error: SightlineError | None = None
         self._sources: dict[str, SourceCounts] = {}
         self._lock = Lock()
         self._begin = time.monotonic()

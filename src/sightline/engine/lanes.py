@@ -74,8 +74,10 @@ class Surroundings:
         # Logged once per kind: a predictor that fails on every frame must not fill the disk with one sentence.
         if self.counters.failed(source, failure.key, len(failure.samples), reason, kind_of(failure.error)):
             log.error("predictor failed", source=source, predictor=failure.key, error=reason)
+        error = as_ours(failure.error, f"Predictor {failure.key!r}")
+        self.counters.first_error = self.counters.first_error or error
         if self.case.on_error == "stop":
-            self.stop(as_ours(failure.error, f"Predictor {failure.key!r}"))
+            self.stop(error)
 
 
 class Tail:
@@ -231,7 +233,8 @@ class Lane:
                 self._source.close()
             except Exception as error:  # noqa: BLE001 - it is over; its end must be told all the same
                 log.warning("source did not close", source=name, error=described(error))
-            around.told(name, SourceState.STOPPED, reason)
+            if not self._left:  # then that was told already
+                around.told(name, SourceState.STOPPED, reason)
 
     def _analyse(self) -> None:
         """Analyser thread: samples from the feed through the stages to the writer."""

@@ -118,7 +118,7 @@ class ModelRegistry:
         return sorted({*(model.name for model in self._models().list()), *self._files, *ALIASES})
 
     def list(self) -> Sequence[Model]:
-        """Return the models that were added, then those of the folders that they do not hide; damaged ones are logged."""
+        """Return the models that were added, then those of the folders that they do not hide, without damaged ones."""
         added = list(self._models().list())
         hidden = {model.name for model in added}
         for name, path in self._files.items():

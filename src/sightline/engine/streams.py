@@ -264,12 +264,10 @@ class StreamRun:
             if lane.error is not None:
                 return lane.error
         read, processed, failed = self.counters.totals()
-        if failed and not processed:
-            sources = self.counters.snapshot()["sources"].values()
-            causes = {f"{key!r}: {text}" for counts in sources for key, text in counts["errors"].items()}
-            return as_ours(
-                RuntimeError(f"every sample failed: {'; '.join(sorted(causes))}"), f"Case {self._case.name!r}"
-            )
+        first = self.counters.first_error
+        if failed and not processed and first is not None:
+            # Of the kind of the first one, so that the exit code and the cure are those of the cause.
+            return type(first)(f"Every sample failed: {first.message}", cure=first.cure, location=first.location)
         if not read and any(lane.live for lane in self._lanes) and not self._num_stops:
             states = self.counters.snapshot()["sources"]
             names = ", ".join(f"{lane.name!r} ({states[lane.name]['reason']})" for lane in self._lanes if lane.live)
