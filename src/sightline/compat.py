@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Condition, Thread
 from threading import Event as Flag
 from typing import Any, Self
@@ -43,6 +44,8 @@ class RTSPFrameReader:
         fields: dict[str, Any] = {"url": rtsp_url, "fps": target_fps}
         if width is not None and height is not None:
             fields["size"] = (width, height)
+        if Path(rtsp_url).is_file():
+            fields["realtime"] = True  # as a camera would show it; else a reader would only ever see its end
         self._build = CaseBuildContext()
         self._source = self._build.plugin("sources", "video", **fields)
         self._stopping = Flag()

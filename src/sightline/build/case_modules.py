@@ -55,6 +55,7 @@ def make_from_blueprint(place: CasePlace, context: CaseBuildContext, manifest: J
     Raises:
         BrokenPlugin: the blueprint cannot be imported, raises, or gives no Case.
     """
+    where = place.module if place.folder is None else str(place.folder / BLUEPRINT)
     what = f"The blueprint of case {place.name!r}"
     before, context.manifest = context.manifest, manifest or {}
     try:
@@ -67,18 +68,18 @@ def make_from_blueprint(place: CasePlace, context: CaseBuildContext, manifest: J
             raise BrokenPlugin(
                 f"{what} has no function make_blueprint.",
                 cure="Write: def make_blueprint(context: CaseBuildContext) -> Case",
-                location=module.__file__ or place.shown,
+                location=where,
             )
         case = make(context)
     except (Exception, SystemExit) as error:
-        raise broken(what, error, place.shown) from error
+        raise broken(what, error, where) from error
     finally:
         context.manifest = before
     if not isinstance(case, Case):
         raise BrokenPlugin(
             f"{what} gave a {type(case).__name__}.",
             cure="make_blueprint must return a Case.",
-            location=module.__file__ or place.shown,
+            location=where,
         )
     return replace(case, name=place.name, stages=checked_stages(case.stages))
 

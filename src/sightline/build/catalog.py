@@ -14,7 +14,8 @@ from typing import Any
 
 from sightline.core.errors import BrokenPlugin, ConfigError, MissingExtra, SightlineError, UnknownPlugin
 from sightline.core.plugins import Collector, Predictor, Sink, Source, Trainer
-from sightline.core.ports import ArtifactStore, EventBus, MetadataStore, Meter, Runtime
+from sightline.core.ports import ArtifactStore, EventBus, Meter, Runtime
+from sightline.core.stores import MetadataStore
 
 KINDS: Mapping[str, type] = {
     "sources": Source,

@@ -16,8 +16,9 @@ from sightline.build.catalog import PORT_KINDS, Catalog, broken
 from sightline.build.plugins import build_plugin
 from sightline.core.errors import BrokenPlugin, ConfigError, SightlineError
 from sightline.core.plugins import Context
-from sightline.core.ports import ArtifactStore, EventBus, MetadataStore, Meter, ModelHandle, Runtime
+from sightline.core.ports import ArtifactStore, EventBus, Meter, ModelHandle, Runtime
 from sightline.core.prediction import JsonObject
+from sightline.core.stores import MetadataStore
 from sightline.engine.registry import ModelRegistry
 from sightline.engine.sessions import ModelSessions, SessionLayout
 from sightline.settings import AppSettings, LoadedSettings, load_settings

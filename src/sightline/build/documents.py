@@ -97,7 +97,9 @@ def parse_document(text: str, *, name: str, expand: Callable[[str, str], str]) -
         reader.check_keys(node)
         return Document(data=reader.mapping(node, ()), name=name, lines=reader.lines)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # What is never closed is found at the end of the file; what matters is where it was opened.
+        is_open = "stream end" in str(error.problem) and error.context_mark is not None
+        mark = error.context_mark if is_open else error.problem_mark or error.context_mark
         raise ConfigError(
             f"Not YAML: {error.problem or error.context}.",
             location=f"{name}:{mark.line + 1 if mark else 1}",

@@ -93,10 +93,11 @@ def _folder(name: str, manifest_name: str) -> Path | None:
 
 def _places(loaded: LoadedSettings) -> Iterator[CasePlace]:
     settings = loaded.settings
+    here = Path() if loaded.folder == Path.cwd() else loaded.folder  # short in messages, where it can be
     roots = [
         (settings.cases_root, "cases_root"),
-        (Path("cases"), "./cases"),
-        (Path("samples"), "./samples"),
+        (here / "cases", "./cases"),
+        (here / "samples", "./samples"),
         (SHIPPED, "shipped"),
     ]
     seen: set[Path] = set()

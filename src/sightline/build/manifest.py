@@ -6,7 +6,7 @@ Every problem of a manifest is found in one pass, each with its place and the ne
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -127,7 +127,7 @@ class _Builder:
             self._document = with_source(self._document, source, self._class)
         data = self._document.data
         self._check_keys()
-        sources = self._sources()
+        sources, ids = self._sources()
         stages = self._stages()
         case = Case(
             name=self._place.name,
@@ -137,15 +137,20 @@ class _Builder:
             stages=checked_stages(stages),
             sinks=tuple(self._sinks()),
             trainer=self._plugin("trainers", data["trainer"], "trainer") if data.get("trainer") else None,
-            input=self._input(sources),
+            input=self._input(ids),
             on_error=self._on_error(),
             metadata=self._mapping("metadata"),
         )
         if not self._problems and not (sources or stages):
             self._say("The case has neither sources nor stages.", cure="Add source: and stages:.")
         if self._problems:
-            raise with_all(self._problems)
+            raise with_all(sorted(self._problems, key=self._line))
         return case
+
+    def _line(self, problem: SightlineError) -> int:
+        """Return where a problem stands in the manifest; 0 for another place."""
+        number = problem.location.removeprefix(f"{self._document.name}:")
+        return int(number) if number.isdecimal() else 0
 
     def _check_keys(self) -> None:
         for key in self._document.data:
@@ -159,7 +164,8 @@ class _Builder:
                 f"The case is named {name!r}, its folder {self._place.name!r}.", "name", cure="Make them the same."
             )
 
-    def _sources(self) -> dict[str, Any]:
+    def _sources(self) -> tuple[dict[str, Any], list[str]]:
+        """Return the sources that could be built, and the ids of all."""
         data = self._document.data
         if "source" in data and "sources" in data:
             self._say("There are both source and sources.", "source", cure="Keep one of them.")
@@ -173,7 +179,7 @@ class _Builder:
             if not _ID.fullmatch(id_):
                 self._say(f"{id_!r} cannot be the id of a source.", *where, cure="Use letters, digits, '.', '_', '-'.")
         built = {id_: self._plugin("sources", entry, *where) for id_, entry, where in entries}
-        return {id_: source for id_, source in built.items() if source is not None}
+        return {id_: source for id_, source in built.items() if source is not None}, list(built)
 
     def _camera(self) -> dict[str, Any] | None:
         """Return the source of a case that names none: the camera of the settings, if there is one."""
@@ -219,7 +225,7 @@ class _Builder:
             if (sink := self._plugin("sinks", entry, "sinks", number)) is not None:
                 yield sink
 
-    def _input(self, sources: Mapping[str, Any]) -> str | None:
+    def _input(self, sources: list[str]) -> str | None:
         name = self._document.data.get("input")
         if name is not None and (not isinstance(name, str) or name not in sources):
             known = ", ".join(sources) or "none"

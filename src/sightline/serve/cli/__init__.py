@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that `--help` and completion
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,9 @@ import typer
 
 from sightline.serve.cli import cases, config, doctor, models, run
 from sightline.serve.cli.session import Session
+
+LEVELS = ("debug", "info", "warning", "error")
+
 
 app = typer.Typer(
     name="sightline",
@@ -39,6 +43,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_level(level: str | None) -> str | None:
+    if level is not None and level.lower() not in LEVELS:
+        raise typer.BadParameter(f"{level!r} is none of {', '.join(LEVELS)}.")
+    return level
+
+
 @app.callback()
 def options(
     context: typer.Context,
@@ -47,7 +57,8 @@ def options(
         Path | None, typer.Option("--config", metavar="FILE", help="Settings file; default: sightline.yaml here.")
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error; default: the setting log.level.")
+        str | None,
+        typer.Option(metavar="LEVEL", callback=_check_level, help="debug, info, warning or error; default: log.level."),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log lines.")] = False,
     _version: Annotated[
@@ -64,5 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
     own, rest = (given[: given.index("--")], given[given.index("--") :]) if "--" in given else (given, [])
     if "--debug" in own:
         own = ["--debug", *(argument for argument in own if argument != "--debug")]
+    # As `python -m sightline` does: modules beside the cases (blueprints, adapters, plug-ins by import path) are found;
+    # at the end, so that a file called like a library takes nobody's place.
+    with suppress(FileNotFoundError):  # somebody removed the working folder; the command will say so
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.append(folder)
     command: Any = typer.main.get_command(app)
     command(args=own + rest, prog_name="sightline")

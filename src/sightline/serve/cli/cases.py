@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.serve.cli.session import print_json, session_of
+from sightline.serve.cli.session import print_json, session_of, show_problems
+
+if TYPE_CHECKING:
+    from sightline.build.catalog import Listed
+    from sightline.build.folders import CasePlace
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -46,7 +51,9 @@ def list_(
         else:
             _show(places, listed)
             if check:
-                _show_problems(problems)
+                typer.echo("")
+                show_problems(problems)
+                typer.echo(f"problems: {len(problems)}" if problems else "all can be loaded")
         if problems:
             raise typer.Exit(1)
 
@@ -61,7 +68,10 @@ def probe(
     """Tell what a camera or file sends, what decoding it costs, and how to make it cheaper."""
     session = session_of(context)
     with session.errors(), session.build() as build:
-        source = build.plugin("sources", "video", url=url, fps=fps)
+        from sightline.build.replacing import source_entry
+
+        entry = source_entry(url, fps=fps)
+        source = build.plugin("sources", entry.pop("use"), **entry)
         source.open(build.world(source="probe"))
         try:
             facts = dict(source.probe())
@@ -71,37 +81,39 @@ def probe(
             print_json(facts)
             return
         advice = facts.pop("advice", [])
-        for name, value in facts.items():
-            if isinstance(value, dict):
-                typer.echo(f"{name}:")
-                for inner, number in value.items():
-                    typer.echo(f"  {inner:<22} {_shown(number)}")
-            else:
-                typer.echo(f"{name:<24} {_shown(value)}")
+        _show_facts(facts)
+        if advice:
+            typer.echo("\nAdvice")
         for sentence in advice:
             typer.echo(f"- {sentence}")
 
 
-def _show(places: list[Any], listed: list[Any]) -> None:
+def _show_facts(facts: Mapping[str, Any], indent: str = "") -> None:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            typer.echo(f"{indent}{name}")
+            _show_facts(value, indent + "  ")
+        else:
+            typer.echo(f"{indent}{name:<{24 - len(indent)}} {_shown(value)}")
+
+
+def _show(places: list[CasePlace], listed: list[Listed]) -> None:
     typer.echo("Cases")
+    width = max((len(place.name) for place in places), default=0)
     for place in places:
         hidden = f"  (hidden by {place.hidden_by})" if place.hidden_by else ""
-        typer.echo(f"  {place.name:<26} {place.origin}{hidden}")
+        typer.echo(f"  {place.name:<{width}}  {place.origin}{hidden}")
+    width = max((len(plugin.name) for plugin in listed), default=0)
+    packages = max((len(_package(plugin)) for plugin in listed), default=0)
     for kind in dict.fromkeys(plugin.kind for plugin in listed):
         typer.echo(f"\n{kind.capitalize()}")
         for plugin in listed:
             if plugin.kind == kind:
-                extra = f" [{plugin.extra}]" if plugin.extra else ""
-                typer.echo(f"  {plugin.name:<26} {plugin.package}{extra}  {plugin.target}")
+                typer.echo(f"  {plugin.name:<{width}}  {_package(plugin):<{packages}}  {plugin.target}")
 
 
-def _show_problems(problems: list[dict[str, str]]) -> None:
-    typer.echo("")
-    for problem in problems:
-        typer.echo(f"broken: {problem['what']}: {problem['message']}", err=True)
-        if problem["cure"]:
-            typer.echo(f"  cure: {problem['cure']}", err=True)
-    typer.echo(f"{len(problems)} broken" if problems else "all can be loaded")
+def _package(plugin: Listed) -> str:
+    return f"{plugin.package}[{plugin.extra}]" if plugin.extra else plugin.package
 
 
 def _shown(value: Any) -> str:

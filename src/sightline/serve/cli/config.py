@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sightline.serve.cli.session import print_json, session_of
+from sightline.serve.cli.session import print_json, session_of, show_problems
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 app = typer.Typer(help="Show and check the settings.", no_args_is_help=True)
 
 
@@ -16,7 +17,7 @@ def show(
     context: typer.Context,
     *,
     changed: Annotated[bool, typer.Option("--changed", help="Only what differs from the defaults.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Print each setting with its value and its origin; secrets are hidden."""
     session = session_of(context)
@@ -27,12 +28,11 @@ def show(
             return
         width = max((len(row.path) for row in rows), default=0)
         for path, value, origin in rows:
-            shown = "" if value is None else str(value)
-            typer.echo(f"{path:<{width}}  {shown:<40} {origin}".rstrip())
+            typer.echo(f"{path:<{width}}  {_shown(value):<40}  {origin}".rstrip())
 
 
 @app.command("check")
-def check(context: typer.Context) -> None:
+def check(context: typer.Context, *, json: AsJson = False) -> None:
     """Check the settings, and import every case and plug-in."""
     session = session_of(context)
     with session.errors():
@@ -41,12 +41,19 @@ def check(context: typer.Context) -> None:
         with session.build() as build:
             loaded = build.loaded
             problems = check_all(build)
-        for problem in problems:
-            typer.echo(f"broken: {problem['what']}: {problem['message']}", err=True)
-            if problem["cure"]:
-                typer.echo(f"  cure: {problem['cure']}", err=True)
-        where = loaded.file or "no settings file"
         given = sum(row.origin != "default" for row in loaded.rows())
-        typer.echo(f"{where}: {given} settings differ from the defaults; {len(problems)} problems")
+        if json:
+            print_json({"file": loaded.file, "num_changed": given, "problems": problems})
+        else:
+            show_problems(problems)
+            where = loaded.file or "no settings file"
+            differ = "1 setting differs" if given == 1 else f"{given} settings differ"
+            typer.echo(f"{where}: {differ} from the defaults; problems: {len(problems) or 'none'}")
         if problems:
             raise typer.Exit(4)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return "-" if value in (None, "") else str(value)

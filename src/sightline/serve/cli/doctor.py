@@ -11,12 +11,14 @@ from uuid import uuid4
 import typer
 
 from sightline.core.errors import SightlineError
-from sightline.serve.cli.session import print_json, session_of
+from sightline.serve.cli.session import as_ours, print_json, session_of
+from sightline.serve.errors import cure
 
 if TYPE_CHECKING:
     from sightline.build import CaseBuildContext
 
 _LEAST_FREE = 1 << 30  # bytes; below this a camera that captures fills the disk within hours
+_MOST_COUNTED = 1000
 
 
 def doctor(
@@ -34,23 +36,33 @@ def doctor(
         for what, attempt in _attempts(build):
             try:
                 results.append({"what": what, "state": "ok", "detail": attempt()})
-            except SightlineError as error:
-                results.append({"what": what, "state": "failed", "detail": str(error), "cure": error.cure})
-            except OSError as error:
-                results.append({"what": what, "state": "failed", "detail": str(error), "cure": "Check the path."})
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one thing, the others are tried too
+                ours = as_ours(error)
+                results.append({"what": what, "state": "failed", "detail": str(ours), "cure": cure(ours)})
         results += _broken(build)
     failed = sum(result["state"] == "failed" for result in results)
     if json:
         print_json(results)
     else:
-        for result in results:
-            mark = typer.style("ok    ", fg="green") if result["state"] == "ok" else typer.style("failed", fg="red")
-            typer.echo(f"{mark} {result['what']:<22} {result['detail']}")
-            if result.get("cure"):
-                typer.echo(f"       cure: {result['cure']}")
+        _show(results)
         typer.echo(f"{failed} failed" if failed else "all is well")
     if failed:
         raise typer.Exit(1)
+
+
+def _show(results: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    width = max(len(result["what"]) for result in results)
+    for result in results:
+        is_ok = result["state"] == "ok"
+        mark = Text(f"{result['state']:<6}", style="green" if is_ok else "bold red")
+        detail = " ".join(result["detail"].split())
+        console.print(Text.assemble(mark, f"  {result['what']:<{width}}  {detail}"))
+        if not is_ok and result.get("cure"):
+            console.print(Text.assemble(" " * (width + 10), ("cure: ", "green"), result["cure"]))
 
 
 def _attempts(build: CaseBuildContext) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -59,6 +71,7 @@ def _attempts(build: CaseBuildContext) -> Iterator[tuple[str, Callable[[], str]]
     yield "artifacts", lambda: _artifacts(build)
     yield "database", lambda: _database(build)
     yield "event bus", lambda: type(build.bus).__name__
+    yield "meter", lambda: type(build.meter).__name__
     yield "devices", lambda: ", ".join(build.runtime.devices())
     for model in _shipped(build):
         yield f"model {model}", lambda model=model: _model(build, model)  # type: ignore[misc]
@@ -86,14 +99,15 @@ def _artifacts(build: CaseBuildContext) -> str:
 
 
 def _database(build: CaseBuildContext) -> str:
-    num = len(build.store.runs.list(limit=1000))
-    return f"{num} runs recorded ({type(build.store).__name__})"
+    num = len(build.store.runs.list(limit=_MOST_COUNTED))
+    shown = f"{num}{'+' if num == _MOST_COUNTED else ''} run{'s' * (num != 1)} recorded"
+    return f"{shown} ({type(build.store).__name__})"
 
 
 def _shipped(build: CaseBuildContext) -> list[str]:
     try:
         return [model.name for model in build.registry.list()]
-    except SightlineError:
+    except Exception:  # noqa: BLE001 - what is wrong with the database has been told above
         return []
 
 
@@ -107,7 +121,7 @@ def _model(build: CaseBuildContext, name: str) -> str:
     if located.card.digest and found != located.card.digest:
         raise InvalidModel(f"{located.path} was changed: its digest is {found[:19]}...", cure="Install it again.")
     build.runtime.open(located.path, name=name, device=build.settings.device).close()
-    return f"{located.ref} {located.card.task}, opens on {build.settings.device}"
+    return f"{located.ref}, {located.card.task}, opens on {build.settings.device}"
 
 
 def _broken(build: CaseBuildContext) -> list[dict[str, str]]:

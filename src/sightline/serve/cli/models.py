@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.core.errors import FileMissing, InvalidInput
+from sightline.core.errors import FileMissing, InvalidInput, ModelNotFound
 from sightline.serve.cli.session import print_json, session_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show and add models.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_NUM_SHOWN = 8  # labels
 
 
 @app.command("list")
@@ -30,9 +31,12 @@ def list_(context: typer.Context, *, json: AsJson = False) -> None:
         if json:
             print_json([_facts(model.card) | {"aliases": list(model.aliases)} for model in models])
             return
+        width = max((len(model.ref) for model in models), default=0)
+        tasks = max((len(model.card.task or "no task") for model in models), default=0)
         for model in models:
             aliases = f"  also: {', '.join(model.aliases)}" if model.aliases else ""
-            typer.echo(f"{model.ref:<28} {model.card.task:<22} {model.card.title or model.card.description}{aliases}")
+            words = model.card.title or model.card.description
+            typer.echo(f"{model.ref:<{width}}  {model.card.task or 'no task':<{tasks}}  {words}{aliases}".rstrip())
 
 
 @app.command("show")
@@ -56,8 +60,12 @@ def show(
             print_json(facts | {"labels": list(card.labels)})
             return
         for name, value in facts.items():
-            typer.echo(f"{name:<16} {_shown(value)}")
-        typer.echo(f"{'labels':<16} {len(card.labels)}: {', '.join(label or '-' for label in card.labels[:8])} ...")
+            if value not in ("", [], {}) and name != "num_labels":
+                typer.echo(f"{name:<16} {_shown(value)}")
+        if card.labels:
+            more = ", ..." if len(card.labels) > _NUM_SHOWN else ""
+            shown = ", ".join(label or "-" for label in card.labels[:_NUM_SHOWN])
+            typer.echo(f"{'labels':<16} {len(card.labels)}: {shown}{more}")
 
 
 @app.command("add")
@@ -93,11 +101,13 @@ def add(
             known = ", ".join(build.catalog.names("tasks"))
             raise InvalidInput(f"{file.name} does not say what its task is.", cure=f"Add --task with one of: {known}")
         card = build.catalog.load("tasks", card.task).completed(card, preset)
+        before = {model.ref for model in build.store.models.list(card.name)}
         model = build.registry.add(file, card)
         if json:
             print_json(_facts(model.card))
             return
-        typer.echo(f"added {model.ref}: {model.card.task}, {len(model.card.labels)} labels")
+        done = "unchanged" if model.ref in before else "added"
+        typer.echo(f"{done} {model.ref}: {model.card.task}, {len(model.card.labels)} labels")
         typer.echo(f"  preprocessing  {_shown(model.card.preprocessing)}")
         typer.echo(f"  postprocessing {_shown(model.card.postprocessing)}")
         typer.echo(f"try: sightline models show {model.name}")
@@ -114,33 +124,59 @@ def _card_of(build: CaseBuildContext, file: Path, name: str | None) -> ModelCard
 
 def _labels(build: CaseBuildContext, text: str) -> tuple[str | None, ...]:
     """Return labels from `a,b,c`, from a file with one name per line or a JSON list, or from another model."""
-    path = Path(text)
-    if path.is_file():
-        content = path.read_text(encoding="utf-8")
+    if (path := _file(text)) is not None:
+        content = _content(path)
         if content.lstrip().startswith("["):
-            return tuple(jsons.loads(content))
+            names = _parsed(content)
+            if not all(name is None or isinstance(name, str) for name in names):
+                raise InvalidInput(f"The labels in {path} are no list of names.", cure='Write ["person", "car"].')
+            return tuple(names)
         return tuple(line.strip() or None for line in content.splitlines())
     if "," in text:
-        return tuple(label.strip() or None for label in text.split(","))
-    if path.suffix:
-        raise FileMissing(f"No labels file is at {path}.", cure="Check the path.")
-    return build.registry.locate(text).card.labels
+        names = [label.strip() or None for label in text.split(",")]
+        return tuple(names[:-1] if names[-1] is None else names)
+    if Path(text).suffix:
+        raise FileMissing(f"No labels file is at {text}.", cure="Check the path.")
+    try:
+        return build.registry.locate(text).card.labels
+    except ModelNotFound as error:
+        error.cure = f"Labels are NAMES with commas, a file, or a model; for a single class write {text!r} and a comma."
+        raise
 
 
 def _is_json(text: str) -> bool:
-    return text.lstrip().startswith("{") or Path(text).is_file()
+    return text.lstrip().startswith("{") or _file(text) is not None
 
 
 def _mapping(text: str) -> Mapping[str, Any]:
-    path = Path(text)
-    content = path.read_text(encoding="utf-8") if path.is_file() else text
-    try:
-        value = jsons.loads(content)
-    except jsons.JSONDecodeError as error:
-        raise InvalidInput(f"Not JSON: {error}.", cure="See docs/reference/model-metadata.md") from None
+    path = _file(text)
+    value = _parsed(text if path is None else _content(path))
     if not isinstance(value, dict):
         raise InvalidInput("Processing is a JSON object.", cure="See docs/reference/model-metadata.md")
     return value
+
+
+def _file(text: str) -> Path | None:
+    """Return the file that `text` names, or None; most texts are no paths, and some are longer than a path may be."""
+    try:
+        path = Path(text)
+        return path if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path} is no UTF-8 text.", cure="Save it as UTF-8.") from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return jsons.loads(text)
+    except (jsons.JSONDecodeError, RecursionError) as error:
+        raise InvalidInput(f"Not JSON: {error}.", cure="See docs/reference/model-metadata.md") from None
 
 
 def _facts(card: ModelCard) -> dict[str, Any]:

@@ -222,20 +222,18 @@ def _changes(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     import yaml
 
     from sightline.build.manifest import KEYS
-    from sightline.settings.aliases import SETTINGS
+    from sightline.settings.aliases import by_path
 
     manifest: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    known = {*KEYS, *(path.partition(".")[0] for path in SETTINGS)}
     for text in pairs:
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise typer.BadParameter(f"{text!r} is not PATH=VALUE.", param_hint="--set")
         first = path.partition(".")[0]
-        if first not in known:
-            near = get_close_matches(first, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else "See sightline config show."
-            raise ConfigError(f"--set {path}: neither a manifest nor the settings have a key {first!r}.", cure=hint)
+        if first not in KEYS and by_path(path) is None and (near := get_close_matches(first, KEYS, n=1)):
+            rest = path[len(first) :]
+            raise ConfigError(f"--set {path}: a manifest has no key {first!r}.", cure=f"Did you mean {near[0]}{rest}?")
         try:
             parsed = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.core.sample import Sample
     from sightline.engine.streams import Outcome, StreamRun
 
+_ENDLESS = 10_000  # columns
 _STATE_COLOURS = {"live": "green", "stopped": "dim", "connecting": "cyan"}
 
 
@@ -83,7 +85,8 @@ class Screen:
 def show_summary(outcome: Outcome, screen: Screen) -> None:
     """Print what a run did, and what it left behind."""
     status = outcome.run.status
-    console = Console(highlight=False, soft_wrap=True)
+    # In a file nothing needs to be broken into lines of 80 characters.
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ENDLESS)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("source", "frames", "fps", "dropped", "counts"):
         table.add_column(name, justify="right" if name in ("frames", "fps") else "left")

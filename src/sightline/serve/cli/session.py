@@ -73,7 +73,7 @@ class Session:
             abandon_stdout()
             raise typer.Exit(0) from None
         except Exception as error:  # noqa: BLE001 - a mistake of ours is two lines as well; --debug shows the rest
-            raise self.failed(_unexpected(error)) from None
+            raise self.failed(as_ours(error)) from None
 
     def failed(self, error: SightlineError) -> typer.Exit:
         """Show why a command failed, with --debug also how it came to that; return what ends it."""
@@ -97,6 +97,15 @@ def show_error(error: SightlineError) -> None:
         say("  cure:", "green", cure(problem))
 
 
+def show_problems(problems: list[dict[str, str]]) -> None:
+    """Print what `check_all` found on stderr."""
+    sys.stdout.flush()
+    for problem in problems:
+        say("broken:", "bold red", f"{problem['what']}: {problem['message']}")
+        if problem["cure"]:
+            say("  cure:", "green", problem["cure"])
+
+
 def say(mark: str, style: str, text: str) -> None:
     """Print one line on stderr that begins with a coloured word."""
     from rich.console import Console
@@ -113,8 +122,10 @@ def abandon_stdout() -> None:
     os.close(nowhere)
 
 
-def _unexpected(error: Exception) -> SightlineError:
-    """Return what a person is told of an error that nobody foresaw."""
+def as_ours(error: Exception) -> SightlineError:
+    """Return an error of ours as it is, and for one that nobody foresaw what a person is told of it."""
+    if isinstance(error, SightlineError):
+        return error
     if isinstance(error, OSError) and error.strerror:
         what = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
         ours: SightlineError = StorageFull(what) if error.errno in _FULL else Unavailable(what)
@@ -142,12 +153,12 @@ def set_up_log(level: str, *, as_json: bool | None) -> None:
     import structlog
 
     lines = not sys.stderr.isatty() if as_json is None else as_json
-    renderer: Any = structlog.processors.JSONRenderer() if lines else structlog.dev.ConsoleRenderer()
+    renderer: Any = structlog.processors.JSONRenderer() if lines else _for_people()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="iso" if lines else "%H:%M:%S", utc=lines),
             *([structlog.processors.format_exc_info] if lines else []),
             renderer,
         ],
@@ -155,4 +166,15 @@ def set_up_log(level: str, *, as_json: bool | None) -> None:
         # Asked for at each line: a progress display puts its own stream in the place of stderr.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
+    )
+
+
+def _for_people() -> Any:
+    """Return what makes a log line for a terminal; without the values of variables in tracebacks: pixels, passwords."""
+    import structlog
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return structlog.dev.ConsoleRenderer(
+        colors=console.is_terminal and not console.no_color, exception_formatter=structlog.dev.plain_traceback
     )
