@@ -40,7 +40,7 @@ def build_plugin(
         BrokenPlugin: the class is no dataclass of fields that can be validated, or raised something of its own.
     """
     try:
-        return _validated(plugin, dict(fields))
+        return TypeAdapter(plugin).validate_python(dict(fields))
     except ValidationError as error:
         problems = [_explained(name, plugin, problem, locate) for problem in error.errors(include_url=False)]
         raise with_all(problems) from None
@@ -70,22 +70,6 @@ def all_of(error: SightlineError) -> list[SightlineError]:
 def field_names(plugin: type[Any]) -> list[str]:
     """Return the names of a plug-in's fields."""
     return [field.name for field in dataclasses.fields(plugin) if field.init]
-
-
-def _validated(plugin: type[Any], fields: dict[str, Any]) -> Any:
-    """Return the plug-in that pydantic builds; a number is taken where text is wanted, as in `url: 0` for a webcam."""
-    adapter = TypeAdapter(plugin)
-    try:
-        return adapter.validate_python(fields)
-    except ValidationError as error:
-        numbers = {
-            str(problem["loc"][0]): str(problem["input"])
-            for problem in error.errors(include_url=False)
-            if problem["type"] == "string_type" and len(problem["loc"]) == 1 and type(problem["input"]) in (int, float)
-        }
-        if not numbers:
-            raise
-    return adapter.validate_python(fields | numbers)
 
 
 def _explained(name: str, plugin: type[Any], problem: ErrorDetails, locate: Callable[..., str]) -> ConfigError:

@@ -78,7 +78,11 @@ class Context:
 class Plugin(ABC):
     """What all plug-ins have in common."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "arbitrary_types_allowed": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "arbitrary_types_allowed": True,
+        "coerce_numbers_to_str": True,  # `url: 0` is a webcam
+    }
 
     def open(self, context: Context) -> None:
         """Get ready; called once before any other method of this copy."""

@@ -25,6 +25,7 @@ class SourceCounts:
     Attributes:
         read: samples that the source gave.
         processed: samples that went through all stages (windows, where a collector makes windows).
+        trouble: the last reason before it stopped.
         dropped: samples that were never analysed, by reason; most of them were never read either.
         rejected: samples that `validation` refused, by kind.
         failed: samples that were lost to an error, by predictor.
@@ -34,6 +35,7 @@ class SourceCounts:
 
     state: SourceState = SourceState.CONNECTING
     reason: str = ""
+    trouble: str = ""
     epoch: int = 0
     read: int = 0
     processed: int = 0
@@ -75,6 +77,8 @@ class RunCounters:
             counts = self._of(source)
             changed = (counts.state, counts.reason) != (state, reason)
             counts.state, counts.reason = state, reason
+            if state is not SourceState.STOPPED and reason:
+                counts.trouble = reason
             return changed
 
     def read(self, source: str, epoch: int) -> None:
@@ -146,6 +150,7 @@ def _encoded(counts: SourceCounts, now: float) -> dict[str, Any]:
     return {
         "state": counts.state.value,
         "reason": counts.reason,
+        "trouble": counts.trouble,
         "epoch": counts.epoch,
         "read": counts.read,
         "processed": counts.processed,

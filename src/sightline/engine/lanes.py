@@ -287,4 +287,6 @@ def as_ours(error: Exception, whose: str) -> SightlineError:
     """Return an error of our tree: itself, or a BrokenPlugin that says where it was raised."""
     if isinstance(error, SightlineError):
         return error
-    return BrokenPlugin(f"{whose} failed: {described(error)}", cure="Run with --debug for the traceback.")
+    ours = BrokenPlugin(f"{whose} failed: {described(error)}", cure="Run with --debug for the traceback.")
+    ours.__cause__ = error
+    return ours

@@ -270,7 +270,11 @@ class StreamRun:
             return type(first)(f"Every sample failed: {first.message}", cure=first.cure, location=first.location)
         if not read and any(lane.live for lane in self._lanes) and not self._num_stops:
             states = self.counters.snapshot()["sources"]
-            names = ", ".join(f"{lane.name!r} ({states[lane.name]['reason']})" for lane in self._lanes if lane.live)
+            names = ", ".join(
+                f"{lane.name!r} ({states[lane.name]['trouble'] or states[lane.name]['reason']})"
+                for lane in self._lanes
+                if lane.live
+            )
             return SourceUnreachable(
                 f"No frame came from {names}.", cure="Check that the camera is on: sightline probe URL"
             )

@@ -98,7 +98,8 @@ class Layout(ABC):
     def _misfit(self, fault: str) -> InvalidModel:
         return InvalidModel(
             f"The model {self._card.ref} {fault}.",
-            cure=f"Its postprocessing says layout {self._section.text('layout')!r}: name the layout that it has, and as many labels as classes.",
+            cure=f"Its postprocessing says layout {self._section.text('layout')!r}: name the layout that it has, "
+            "and as many labels as classes.",
         )
 
     def _hits(
