@@ -238,9 +238,7 @@ def make_blueprint(context):
 def test_the_blueprint_of_another_case_of_the_same_name_is_not_mistaken(
     context: CaseBuildContext, write_case: WriteCase
 ) -> None:
-    text = (
-        "from sightline import Case\nfrom .parts import T\ndef make_blueprint(c):\n  return Case(name=T, title=T)\n"
-    )
+    text = "from sightline import Case\nfrom .parts import T\ndef make_blueprint(c):\n  return Case(name=T, title=T)\n"
     first = write_case("door", blueprint=text, parts="T = 'first'\n")
     second = write_case("door", root="other", blueprint=text, parts="T = 'second'\n")
 
