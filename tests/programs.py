@@ -28,7 +28,8 @@ class Finished:
 def environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment whose data is below `folder`, without settings of the user who runs the tests."""
     ours = ("SIGHTLINE_", "MMLA_", "APP_", "MINIO_", "ML_", "MODEL_", "BACKEND_", "BLUEPRINT_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    plain = ("PYTHONUNBUFFERED",)  # a user's output is buffered
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) and name not in plain}
     return {**kept, "SIGHTLINE_DATA_ROOT": str(folder / "data"), "NO_COLOR": "1", **(extra or {})}
 
 

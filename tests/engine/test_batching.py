@@ -128,7 +128,7 @@ class TestBound:
         queue = WorkQueue(1)
         queue.put(work(priority=priority))
         late = work(priority=priority, value=7)
-        thread = Thread(target=queue.put, args=(late,))
+        thread = Thread(daemon=True, target=queue.put, args=(late,))
         thread.start()
         time.sleep(0.02)
         assert queue.rows == 1
@@ -157,7 +157,7 @@ class TestBound:
             except Cancelled as error:
                 errors.append(error)
 
-        thread = Thread(target=put)
+        thread = Thread(daemon=True, target=put)
         thread.start()
         time.sleep(0.02)
         queue.close()
@@ -190,7 +190,7 @@ class TestAbandoned:
         queue = WorkQueue(100)
         queue.put(work(deadline_s=time.monotonic() - 1))
         taken: list[list[Work]] = []
-        thread = Thread(target=lambda: taken.append(queue.take(8)))
+        thread = Thread(daemon=True, target=lambda: taken.append(queue.take(8)))
         thread.start()
         sound = work()
         queue.put(sound)
@@ -202,7 +202,9 @@ class TestSharing:
     def test_a_burst_is_shared_among_the_idle_workers(self) -> None:
         queue = WorkQueue(100)
         sizes: list[int] = []
-        threads = [Thread(target=lambda: sizes.append(sum(item.rows for item in queue.take(8)))) for _ in range(3)]
+        threads = [
+            Thread(daemon=True, target=lambda: sizes.append(sum(item.rows for item in queue.take(8)))) for _ in range(3)
+        ]
         for thread in threads:
             thread.start()
         while queue._idle < 3:
@@ -223,7 +225,7 @@ class TestSharing:
     def test_closing_frees_the_workers_and_gives_back_what_waits(self) -> None:
         queue = WorkQueue(100)
         taken: list[list[Work]] = []
-        threads = [Thread(target=lambda: taken.append(queue.take(8))) for _ in range(3)]
+        threads = [Thread(daemon=True, target=lambda: taken.append(queue.take(8))) for _ in range(3)]
         for thread in threads:
             thread.start()
         queue.close()
@@ -253,8 +255,8 @@ class TestSharing:
             while batch := queue.take(4):
                 answered.extend(float(item.feeds["x"][0, 0]) for item in batch)
 
-        producers = [Thread(target=produce, args=(1000 * number,)) for number in range(4)]
-        workers = [Thread(target=consume) for _ in range(3)]
+        producers = [Thread(daemon=True, target=produce, args=(1000 * number,)) for number in range(4)]
+        workers = [Thread(daemon=True, target=consume) for _ in range(3)]
         for thread in [*producers, *workers]:
             thread.start()
         for thread in producers:

@@ -43,7 +43,7 @@ def test_a_file_feed_waits_for_room_and_loses_nothing() -> None:
             feed.put(make_reading(seq=seq))
         feed.close()
 
-    reader = Thread(target=read)
+    reader = Thread(daemon=True, target=read)
     reader.start()
     time.sleep(0.02)
     assert reader.is_alive()
@@ -84,7 +84,7 @@ def test_what_waits_when_the_feed_closes_is_still_taken(live: bool) -> None:
 def test_a_waiting_taker_wakes_when_the_feed_closes() -> None:
     feed, _ = make_feed()
     taken: list[list[Sample[Any]]] = []
-    taker = Thread(target=lambda: taken.append(feed.take(4)))
+    taker = Thread(daemon=True, target=lambda: taken.append(feed.take(4)))
     taker.start()
     feed.close()
     taker.join(1)
@@ -99,8 +99,8 @@ def test_being_abandoned_frees_both_sides_and_what_is_left_can_be_counted() -> N
     put: list[bool] = []
     taken: list[list[Sample[Any]]] = []
     threads = [
-        Thread(target=lambda: put.append(full.put(make_reading(seq=1)))),
-        Thread(target=lambda: taken.append(empty.take(4))),
+        Thread(daemon=True, target=lambda: put.append(full.put(make_reading(seq=1)))),
+        Thread(daemon=True, target=lambda: taken.append(empty.take(4))),
     ]
     for thread in threads:
         thread.start()
@@ -116,7 +116,7 @@ def test_closing_frees_a_reader_that_waits_for_room() -> None:
     feed, _ = make_feed(capacity=1)
     feed.put(make_reading())
     put: list[bool] = []
-    reader = Thread(target=lambda: put.append(feed.put(make_reading(seq=1))))
+    reader = Thread(daemon=True, target=lambda: put.append(feed.put(make_reading(seq=1))))
     reader.start()
     time.sleep(0.02)
     feed.close()

@@ -194,7 +194,7 @@ def test_a_caller_does_not_wait_beyond_its_deadline_for_anothers_opening(bench: 
 
     own.before = slow
     handle = bench.sessions.open(str(bench.path))
-    first = Thread(target=handle.run, args=(x(),))
+    first = Thread(daemon=True, target=handle.run, args=(x(),))
     first.start()
     opening.wait(1)
     with calling(Call(deadline_s=time.monotonic() + 0.02)), pytest.raises(DeadlineExceeded):
@@ -251,7 +251,7 @@ def test_closing_while_busy_answers_everybody_and_closes_the_session(bench: Benc
         time.sleep(0.001)
     waiting: list[Future[Any]] = [handle.submit(x()) for _ in range(3)]
     waiting[1].cancel()
-    closer = Thread(target=bench.sessions.close)
+    closer = Thread(daemon=True, target=bench.sessions.close)
     closer.start()
     assert isinstance(waiting[0].exception(1), Cancelled)
     assert isinstance(waiting[2].exception(1), Cancelled)

@@ -62,6 +62,7 @@ class Session:
         """Turn errors into two lines on stderr and the right exit code."""
         try:
             yield
+            sys.stdout.flush()  # here, where its failure can still be told
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except SightlineError as error:
@@ -73,6 +74,8 @@ class Session:
             abandon_stdout()
             raise typer.Exit(0) from None
         except Exception as error:  # noqa: BLE001 - a mistake of ours is two lines as well; --debug shows the rest
+            if isinstance(error, OSError) and error.filename is None:
+                abandon_stdout()  # if it was stdout that took no more, the end of the process must not try again
             raise self.failed(as_ours(error)) from None
 
     def failed(self, error: SightlineError) -> typer.Exit:
