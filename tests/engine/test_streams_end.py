@@ -285,7 +285,9 @@ class TestDatabaseAway:
         assert told == [event.data["sample"] for event in alerts]
         assert outcome.run.status["sinks"]["lost"] == {}
 
-    def test_events_that_it_never_took_fail_the_run_and_are_counted(self, world: World, away: Away) -> None:
+    def test_events_that_it_never_took_fail_the_run_and_are_counted(
+        self, world: World, away: Away, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         keep = Keep()
         case = Case(
             name="case", sources={"a": Numbers(num=9)}, stages={"analytics": {"x": Alarm(every=3)}}, sinks=(keep,)
@@ -295,6 +297,7 @@ class TestDatabaseAway:
         assert isinstance(outcome.error, Unavailable)
         assert outcome.run.state is RunState.FAILED
         assert outcome.run.status["sinks"]["lost"] == {"events": 3}
+        assert capsys.readouterr().out.count("] events wait for the database") == 1
         assert len(keep.kept) == 9
 
     def test_the_end_is_recorded_when_it_comes_back(self, world: World, away: Away) -> None:

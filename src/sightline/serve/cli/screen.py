@@ -131,7 +131,7 @@ def _in_words(sample: Sample[Any]) -> str:
 def _totals(key: str, findings: Findings) -> dict[str, str]:
     """Return the plain numbers among findings by what they are about."""
     return {
-        f"{key} {item.name}": f"{item.value:g}"
+        f"{item.subject.rpartition('/')[2] or key} {item.name}": f"{item.value:g}"
         for item in findings.items
         if item.event is None and isinstance(item.value, int | float)
     }

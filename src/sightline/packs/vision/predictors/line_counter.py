@@ -107,8 +107,8 @@ class LineCounter(Predictor):
                 del line.walkers[track]
             ends = dict(zip(("start", "end"), rounded((start, end)), strict=True))
             totals += (
-                Finding(name="in", value=line.num_in, data={"line": name}),
-                Finding(name="out", value=line.num_out, data={"line": name}),
+                Finding(name="in", value=line.num_in, subject=f"line/{name}", data={"line": name}),
+                Finding(name="out", value=line.num_out, subject=f"line/{name}", data={"line": name}),
                 Finding(name="line", data={"line": name, **ends}),
             )
         return Findings(items=(*totals, *events))

@@ -148,7 +148,7 @@ class ZoneCounter(Predictor):
                     name, zone, track, class_name=class_name, is_in=is_in, is_near=is_near, now_s=sample.seconds
                 )
             events += self._settle(name, zone, sample.seconds)
-            facts.append(Finding(name="inside", value=len(zone.stays), data={"zone": name}))
+            facts.append(Finding(name="inside", value=len(zone.stays), subject=f"zone/{name}", data={"zone": name}))
             facts.append(Finding(name="zone", data={"zone": name, "polygon": rounded(polygon)}))
         return Findings(items=(*facts, *events))
 
