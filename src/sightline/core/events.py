@@ -121,12 +121,12 @@ def events_of(sample: Sample[Any], *, case: str, run: str) -> list[Event]:
             subject=finding.subject or None,
             time=sample.time,
             data={
+                **({} if finding.value is None else {"value": finding.value}),
+                **(finding.data or {}),
                 "run": run,
                 "sample": sample.id,
                 "predictor": key,
                 "metadata": dict(sample.metadata),
-                **({} if finding.value is None else {"value": finding.value}),
-                **(finding.data or {}),
             },
         )
         for key, prediction in sample.predictions.items()
