@@ -140,10 +140,13 @@ class TestStop:
     def test_ctrl_c_that_nobody_handles_ends_and_records_the_run_before_it_goes_on(self, world: World) -> None:
         keep = Keep()
         stream = world.stream(Case(name="case", sources={"cam": Camera()}, sinks=(keep,)))
-        timer = Timer(0.1, _thread.interrupt_main)
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            stream.execute()
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+        try:
+            Timer(0.1, _thread.interrupt_main).start()
+            with pytest.raises(KeyboardInterrupt):
+                stream.execute()
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert world.ports.store.runs.get(stream._run.id).state is RunState.CANCELLED
         assert keep.closed == ["keep"]
 

@@ -228,7 +228,7 @@ def _object_store(kind: Callable[..., ArtifactStore], settings: AppSettings) -> 
 
 
 def _sql_store(kind: Callable[..., MetadataStore], settings: AppSettings) -> MetadataStore:
-    return kind(settings.database.url or f"sqlite:///{settings.database.path}")
+    return kind(settings.database.url or settings.database.path)
 
 
 def _plain(kind: Callable[..., T], settings: AppSettings) -> T:  # noqa: ARG001 - the form of all factories

@@ -42,9 +42,8 @@ def stream_run(
     world = context.world(outputs=outputs.absolute(), metadata=dict(metadata or {}))
     fail_dead_runs(context)
     workers = context.settings.models.workers
-    return StreamRun(
-        case, world, run, duration_s=duration_s, watch=watch, **({} if workers is None else {"chunk": 2 * workers})
-    )
+    chunk = 4 if workers is None else min(2 * workers, 8)  # enough to keep the model's workers busy
+    return StreamRun(case, world, run, duration_s=duration_s, watch=watch, chunk=chunk)
 
 
 def run(

@@ -50,6 +50,7 @@ class Context:
     Attributes:
         run: id of the run; empty for a single request.
         source: id of the source; `*` for what sees all sources of a case.
+        sources: ids of all sources of the case.
         outputs: folder of this run for files that people look at; not made before it is needed.
         stopping: set when the run shall end; every wait watches it.
         now: the time in UTC.
@@ -63,6 +64,7 @@ class Context:
     case: str = ""
     run: str = ""
     source: str = ""
+    sources: tuple[str, ...] = ()
     epoch: int = 1
     metadata: JsonObject = field(default_factory=dict)
     outputs: Path = Path("runs")

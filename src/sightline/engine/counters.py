@@ -75,6 +75,8 @@ class RunCounters:
         """Note where a source is; return True when that is news."""
         with self._lock:
             counts = self._of(source)
+            if counts.state is state is SourceState.STOPPED:
+                return False  # who stopped first knows why
             changed = (counts.state, counts.reason) != (state, reason)
             counts.state, counts.reason = state, reason
             if state is not SourceState.STOPPED and reason:

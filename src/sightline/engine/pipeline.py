@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from sightline.core.case import Case, PredictionStage
-from sightline.core.errors import OutOfSequence, SightlineError
+from sightline.core.errors import Cancelled, DeadlineExceeded, OutOfSequence, Overloaded, SightlineError, Unavailable
 from sightline.core.events import checked_short_type
 from sightline.core.plugins import Context, Predictor
 from sightline.core.prediction import Findings, Prediction, Rejected
@@ -24,6 +24,8 @@ from sightline.core.sample import Sample
 from sightline.engine.call import Call, calling
 
 log = structlog.get_logger()
+# Asking again one by one would not find a bad sample, and would ask a busy model many times more.
+_NOT_OF_A_SAMPLE = (OutOfSequence, Overloaded, DeadlineExceeded, Cancelled, Unavailable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ class Chain:
             try:
                 answers |= self._asked(step, parcel)
             except Exception as error:
-                if len(parcel) > 1 and not isinstance(error, OutOfSequence):
+                if len(parcel) > 1 and not isinstance(error, _NOT_OF_A_SAMPLE):
                     parcels[:0] = [[sample] for sample in parcel]
                 elif self._on_failure is None:
                     raise

@@ -15,7 +15,7 @@ from threading import Lock, Thread
 
 import structlog
 
-from sightline.core.errors import Cancelled, DeadlineExceeded
+from sightline.core.errors import Cancelled, DeadlineExceeded, Unavailable
 from sightline.core.model import ModelCard
 from sightline.core.ports import Array, Meter, ModelHandle, Runtime, Session, Tensors
 from sightline.engine.batching import WorkQueue, make_work, run_batch
@@ -24,6 +24,11 @@ from sightline.engine.registry import Located, ModelRegistry
 
 log = structlog.get_logger()
 _JOIN_S = 5.0  # a worker inside one call of the runtime cannot be interrupted; this is how long it is waited for
+
+
+def _num_cores() -> int:
+    """Return the cores that this process may use, which in a container are often fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class SessionLayout:
     """
 
     device: str = "auto"
-    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    num_workers: int = field(default_factory=_num_cores)
     max_batch: int = 8
     queue_rows: int = 256
 
@@ -61,6 +66,7 @@ class ModelSessions:
         self._meter = meter
         self._layout = layout or SessionLayout()
         self._engines: dict[str, _Engine] = {}
+        self._by_ref: dict[str, _Engine] = {}
         self._lock = Lock()
 
     def open(self, ref: str) -> ModelHandle:
@@ -70,18 +76,26 @@ class ModelSessions:
             ModelNotFound: nothing has that name.
             InvalidModel: the file is no ONNX model.
         """
-        located = self._registry.locate(ref)
+        try:
+            located = self._registry.locate(ref)
+        except Unavailable:
+            # The database is away: whoever reconnects meanwhile goes on with what this reference meant before.
+            with self._lock:
+                if (engine := self._by_ref.get(ref)) is not None:
+                    return _Handle(engine)
+            raise
         # A path may change under its name between two runs of one process; its modification time tells.
         key = f"{located.ref}:{located.path}:{located.path.stat().st_mtime_ns}"
         with self._lock:
             if key not in self._engines:
                 self._engines[key] = _Engine(located, self._runtime, self._meter, self._layout)
-            return _Handle(self._engines[key])
+            engine = self._by_ref[ref] = self._engines[key]
+            return _Handle(engine)
 
     def close(self) -> None:
         """Finish what runs, refuse what waits, and give the memory back."""
         with self._lock:
-            engines, self._engines = list(self._engines.values()), {}
+            engines, self._engines, self._by_ref = list(self._engines.values()), {}, {}
         for engine in engines:
             engine.close()
 

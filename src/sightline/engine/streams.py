@@ -87,7 +87,8 @@ class StreamRun:
         self._error: SightlineError | None = None
         self._over = Event()
         self._abandoned = Event()
-        self._context = replace(context, run=run.id, case=case.name)
+        self._told_states: dict[str, tuple[SourceState, str]] = {}
+        self._context = replace(context, run=run.id, case=case.name, sources=tuple(case.sources))
         self._stopping = context.stopping
         self._case = case
         self._writer = Writer(case, self._context, stop=self._fail, abandoned=self._abandoned, watch=watch)
@@ -288,16 +289,21 @@ class StreamRun:
         """Note, record and publish that a source changed its state."""
         if not self.counters.state(source, state, reason):
             return
+        last = self._told_states.get(source)
+        # A camera that is down for days tries again thousands of times: the outage is recorded once, the bus has all.
+        is_news = last is None or (state is not SourceState.CONNECTING and last != (state, reason))
         event = make_event(
             f"source.{state.value}",
             source=source_uri(self._case.name, source),
             time=datetime.now(UTC),
             data={"run": self._run.id, "reason": reason, "metadata": dict(self._context.metadata)},
         )
-        try:
-            self._context.ports.store.events.append([event])
-        except Exception as error:  # noqa: BLE001 - a full disk must not stop a camera
-            log.warning("event was not recorded", event_type=event.short_type, error=str(error))
+        if is_news:
+            self._told_states[source] = (state, reason)
+            try:
+                self._context.ports.store.events.append([event])
+            except Exception as error:  # noqa: BLE001 - a full disk must not stop a camera
+                log.warning("event was not recorded", event_type=event.short_type, error=str(error))
         self._publish(event)
 
     def _happening(self, short_type: str, data: JsonObject) -> Happening:
@@ -311,7 +317,10 @@ class StreamRun:
 
     def _publish(self, *events: Happening) -> None:
         for event in events:
-            self._context.ports.bus.publish(event)
+            try:
+                self._context.ports.bus.publish(event)
+            except Exception as error:  # noqa: BLE001 - the store has it; a bus that fails must not end a run
+                log.warning("event was not published", event_type=event.short_type, error=str(error))
 
 
 def fail_dead_runs(ports: Ports) -> None:

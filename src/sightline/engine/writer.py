@@ -26,7 +26,7 @@ from sightline.engine.lanes import ALL_SOURCES, as_ours
 from sightline.engine.pipeline import kind_of
 
 log = structlog.get_logger()
-_CAPACITY = 64  # parcels of finished samples that wait; beyond that the analysers wait, and live sources drop
+_CAPACITY = 8  # parcels of finished samples that wait, pictures and all; then analysers wait, and live sources drop
 _POLL_S = 0.2
 _MAX_UNRECORDED = 10_000  # events that wait for a database that is away; the oldest are lost beyond that
 _RETRY_S = 1.0
@@ -132,6 +132,7 @@ class Writer:
             except Empty:
                 if self._ended.is_set():
                     break
+                self._record_due()  # also while all cameras are quiet
         return None
 
     def _tell(self, samples: Sequence[Sample[Any]]) -> None:
@@ -139,13 +140,17 @@ class Writer:
         case, run = self._case.name, self._context.run
         events = [event for sample in samples for event in events_of(sample, case=case, run=run)]
         self._unrecorded += events
-        if self._unrecorded and (self._retry_s is None or time.monotonic() >= self._retry_s):
-            self._record()
+        self._record_due()
         while len(self._unrecorded) > _MAX_UNRECORDED:
             self._unrecorded.popleft()
             self._lose(_NO_ROOM_FOR, 1)
         for event in events:
             self._context.ports.bus.publish(event)
+
+    def _record_due(self) -> None:
+        """Record the events that wait, unless the database failed a moment ago."""
+        if self._unrecorded and (self._retry_s is None or time.monotonic() >= self._retry_s):
+            self._record()
 
     def _record(self) -> Exception | None:
         """Record the events that wait; they go on waiting while the database is away, whose error is returned."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sightline.adapters.database.events import SqlEvents
 from sightline.adapters.database.migrate import migrate
 from sightline.adapters.database.models import SqlModels
@@ -16,7 +18,8 @@ __all__ = ["SqlStore"]
 class SqlStore(MetadataStore):
     """What the platform records, in the database at `url`.
 
-    `url` is `sqlite:////data/sightline.db` or `postgresql://user:password@host:5432/name`. The folder of an SQLite
+    `url` is `sqlite:////data/sightline.db`, the Path of an SQLite file, or
+    `postgresql://user:password@host:5432/name`. The folder of an SQLite
     file is made, and the database is brought to the newest migration; any number of processes may do so at once.
     What SQLite promises when the power goes is told in `sightline.adapters.database.sqlite`.
 
@@ -26,7 +29,7 @@ class SqlStore(MetadataStore):
         Unavailable: the database does not answer.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | Path) -> None:
         self._transactions = Transactions(url)
         try:
             migrate(self._transactions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ class Transactions:
         MissingExtra: the driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | Path) -> None:
         self.dialect: Dialect = _dialect(url)
         self._engine = self.dialect.engine()
         self._writing = self._engine.execution_options(**{WRITES: True})
@@ -81,9 +82,9 @@ class Transactions:
             ) from None
 
 
-def _dialect(url: str) -> Dialect:
+def _dialect(url: str | Path) -> Dialect:
     try:
-        parsed: URL = make_url(url)
+        parsed: URL = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError, ValueError):
         # The text is not shown: an address that cannot be read may hold a password anywhere.

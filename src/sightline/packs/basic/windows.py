@@ -34,9 +34,14 @@ class _EventTime(Collector):
 
     allowed_lateness_s: float = 0.0
     max_samples: int = 100_000
+    idle_s: float = 30.0
 
     def __post_init__(self) -> None:
-        self._check(allowed_lateness_s=(self.allowed_lateness_s, 0.0), max_samples=(self.max_samples, 1))
+        self._check(
+            allowed_lateness_s=(self.allowed_lateness_s, 0.0),
+            max_samples=(self.max_samples, 1),
+            idle_s=(self.idle_s, 0.0),
+        )
 
     def _check(self, **fields: tuple[float, float]) -> None:
         """Raise ConfigError for a field whose value is under its least."""
@@ -48,7 +53,9 @@ class _EventTime(Collector):
         """Begin without samples."""
         super().open(context)
         self._lateness = _microseconds(self.allowed_lateness_s)
-        self._newest: int | None = None
+        self._idle = _microseconds(self.idle_s)
+        self._newest: dict[str, int] = {}
+        self._passed: int | None = None
         self._num_arrived = 0
         self._num_late = 0
         self._seq = 0
@@ -65,18 +72,35 @@ class _EventTime(Collector):
         for sample in samples:
             time = (sample.time - _EPOCH) // _TICK
             self._num_arrived += 1
-            if self._newest is None:
-                self._begin(time - self._lateness)
+            if self._passed is None:
+                # Another source may be behind the one that came first.
+                self._passed = time - self._lateness - (self._idle if self._others(sample.source) else 0)
+                self._begin(self._passed)
             if self._take((time, sample.source, sample.epoch, sample.seq, self._num_arrived, sample)):
                 num_crowded_out += self._make_room()
             else:
                 self._num_late += 1
-            if self._newest is None or time > self._newest:
-                self._newest = time
-                closed.extend(self._advance(time - self._lateness))
+            if time > self._newest.get(sample.source, time - 1):
+                self._newest[sample.source] = time
+                if (watermark := self._slowest() - self._lateness) > self._passed:
+                    self._passed = watermark
+                    closed.extend(self._advance(watermark))
         if num_crowded_out:
             self.context.dropped("window_full", num_crowded_out)
         return closed
+
+    def _others(self, source: str) -> bool:
+        """Return whether samples of other sources than `source` may come."""
+        return self.across_sources and any(other != source for other in self.context.sources)
+
+    def _slowest(self) -> int:
+        """Return the newest time of the source that is furthest behind, of those that are waited for."""
+        latest = max(self._newest.values())
+        if not self.across_sources:
+            return latest
+        # A source that has sent nothing yet counts as being as far behind as is waited for.
+        waited = (self._newest.get(source, latest - self._idle) for source in self.context.sources)
+        return min((time for time in waited if latest - time <= self._idle), default=latest)
 
     def flush(self) -> Iterable[Sample[Any]]:
         """Return the windows that are still open."""
@@ -176,6 +200,8 @@ class Tumbling(_Aligned):
         size_s: length of a window in seconds of event time.
         allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
         max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+        idle_s: with `across_sources`, how far behind the others, in seconds of event time, a source may be before it
+            is no longer waited for.
     """
 
 
@@ -191,6 +217,8 @@ class Sliding(_Aligned):
         every_s: time from the begin of a window to the begin of the next, in seconds; at most `size_s`.
         allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
         max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+        idle_s: with `across_sources`, how far behind the others, in seconds of event time, a source may be before it
+            is no longer waited for.
     """
 
     every_s: float
@@ -219,6 +247,8 @@ class SessionWindow(_EventTime):
         gap_s: time without samples, in seconds of event time, that ends a window.
         allowed_lateness_s: how long a window waits for samples that come out of order, in seconds of event time.
         max_samples: samples held at most; beyond, the oldest are dropped with the reason `window_full`.
+        idle_s: with `across_sources`, how far behind the others, in seconds of event time, a source may be before it
+            is no longer waited for.
     """
 
     gap_s: float
