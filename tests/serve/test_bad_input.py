@@ -338,16 +338,16 @@ def test_output_to_a_full_disk_is_told(tmp_path: Path, arguments: list[str]) -> 
 
 def test_a_mistake_of_our_own_is_told_in_two_lines_too(cli: Cli, tmp_path: Path) -> None:
     plugins = """
-from sightline.adapters.bus_memory import MemoryBus
+from sightline.adapters.runtime_onnx import OnnxRuntime
 
-class Silly(MemoryBus):
-    def publish(self, event):
+class Silly(OnnxRuntime):
+    def open(self, path, *, name="", device="auto"):
         raise ZeroDivisionError("nobody foresaw this")
 """
-    (tmp_path / "silly_bus.py").write_text(plugins)
-    (tmp_path / "sightline.yaml").write_text("adapters: {bus: 'silly_bus:Silly'}\n")
+    (tmp_path / "silly_runtime.py").write_text(plugins)
+    (tmp_path / "sightline.yaml").write_text("adapters: {runtime: 'silly_runtime:Silly'}\n")
 
-    finished = cli("run", "dummy_offline", "--duration", "0.2")
+    finished = cli("models", "show", "nanodet-m")
 
     assert finished.code == 1
-    assert "ZeroDivisionError: nobody foresaw this (silly_bus.py:6)" in only_cause(finished)
+    assert "ZeroDivisionError: nobody foresaw this (silly_runtime.py:6)" in only_cause(finished)
