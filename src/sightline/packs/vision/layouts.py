@@ -115,6 +115,10 @@ class Layout(ABC):
             columns = ids - self._offset
             ids = ids[(columns >= 0) & (columns < scores.shape[0 if classes_first else 1])]
             scores = scores[ids - self._offset] if classes_first else scores[:, ids - self._offset]
+            if len(ids) == 1:  # nothing to choose between
+                scores_K = scores.reshape(-1)
+                cells = np.flatnonzero(scores_K >= threshold)
+                return cells, np.full(len(cells), ids[0]), scores_K[cells].astype(np.float32)
         found = np.flatnonzero(scores >= threshold)
         rows, places = np.divmod(found, max(1, scores.shape[1]))
         cells, classes = (places, rows) if classes_first else (rows, places)
