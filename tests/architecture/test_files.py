@@ -56,7 +56,7 @@ def test_no_file_names_a_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["open('/root/" + "a.mp4')", "cd /home/" + "ann", "--find-links=/opt/wheels/" + "x", "=/work/" + "main"]
+    "text", ["open('/root/" + "a.mp4')", "cd /home/" + "ann", "--target=/opt/" + "ann/x", "=/work/" + "main"]
 )
 def test_a_place_on_a_machine_is_seen(text: str) -> None:
     assert MACHINE.search(text)
