@@ -14,7 +14,7 @@ BUILD, BASE, TEST, DEV = (
 )
 
 # Put together here, so that this file passes its own test.
-MACHINE = re.compile(r"(?<![\w.~}$/-])/(?:work|root|home|Users|private|opt/(?:pypi|wheels))" + r"/[\w.-]")
+MACHINE = re.compile(r"(?<![\w.~}$/-])/(?:work|root|home|Users|private|opt)" + r"/[\w.-]")
 BESIDE = re.compile(r"\.\./" + r"shared\b")
 REGISTRY = re.compile(
     r"pypi\." + r"org|python" + r"hosted\.org|registry\." + r"npmjs|npmjs\." + r"org|registry\." + r"yarnpkg"
