@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sightline.build import CaseBuildContext, load_case, load_model, run
+    from sightline.build.opened_source import open_source
+    from sightline.client import AsyncClient, Client
     from sightline.core.case import Case, PredictionStage
     from sightline.core.plugins import Collector, Context, Predictor, Sink, Source, Trainer
     from sightline.core.prediction import (
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "sightline.build": ("CaseBuildContext", "load_case", "load_model", "run"),
+    "sightline.build.opened_source": ("open_source",),
+    "sightline.client": ("AsyncClient", "Client"),
     "sightline.core.case": ("Case", "PredictionStage"),
     "sightline.core.plugins": ("Collector", "Context", "Predictor", "Sink", "Source", "Trainer"),
     "sightline.core.prediction": (
@@ -48,9 +52,11 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AppSettings",
+    "AsyncClient",
     "Boxes",
     "Case",
     "CaseBuildContext",
+    "Client",
     "Clocks",
     "Collector",
     "Context",
@@ -75,6 +81,7 @@ __all__ = [
     "Window",
     "load_case",
     "load_model",
+    "open_source",
     "run",
 ]
 

@@ -57,17 +57,34 @@ _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 class OnnxRuntime(Runtime):
-    """Opens `.onnx` files on this machine."""
+    """Opens `.onnx` files on this machine.
+
+    Args:
+        threads: threads inside each call.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+
+    @property
+    def version(self) -> str:
+        """Name and version of ONNX Runtime."""
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def with_threads(self, num: int) -> OnnxRuntime:
+        """Return one whose sessions use `num` threads inside each call; they sleep between calls, and do not spin."""
+        return OnnxRuntime(num)
 
     def open(self, path: Path, *, name: str = "", device: str = "auto") -> OnnxSession:
-        """Open the file with one thread a call and without spinning; its card is read from its metadata."""
+        """Open the file, by default with one thread a call, without spinning; its card is read from its metadata."""
         if not path.is_file():
             raise FileMissing(f"There is no model file {path}.", cure="Check the path.")
         kind, number = self._chosen(device)
         try:
             with path.open("rb") as file:
                 props = read_props(file)  # before the runtime sees it: this names pickles and archives
-            session = self._session(path, kind, number, device)
+            told = card_from_props(props, name=name or _name_of(path))
+            session = self._session(path, kind, number, device, told)
             inputs, outputs = _specs(session.get_inputs()), _specs(session.get_outputs())
             card = card_from_props(props, name=name or _name_of(path), inputs=inputs, outputs=outputs)
         except InvalidModel as error:
@@ -84,18 +101,20 @@ class OnnxRuntime(Runtime):
         available = set(onnxruntime.get_available_providers())
         return tuple(kind for kind, provider in PROVIDERS.items() if provider in available)
 
-    def _session(self, path: Path, kind: str, number: int, device: str) -> onnxruntime.InferenceSession:
+    def _session(
+        self, path: Path, kind: str, number: int, device: str, card: ModelCard
+    ) -> onnxruntime.InferenceSession:
         """Open on the device; `auto` goes on with the CPU where the device is known but does not work."""
         reason = "its libraries or the device are missing"
         try:
-            session = _opened(path, kind, number)
+            session = _opened(path, kind, number, self._threads, card)
             if PROVIDERS[kind] in session.get_providers():
                 return session
         except InvalidModel as error:
             if kind == "cpu":
                 raise
             reason = error.message
-        session = _opened(path, "cpu", 0)  # raises where not the device but the model is at fault
+        session = _opened(path, "cpu", 0, self._threads, card)  # raises where not the device but the model is at fault
         if device != "auto":
             raise _absent(device, self.devices(), reason)
         _log.warning("device does not work, going on with the cpu", device=kind, model=str(path), reason=reason)
@@ -172,15 +191,20 @@ class OnnxSession(Session):
         raise InvalidInput(f"{self.card.ref} cannot run {given}: {_reason(error)}") from None
 
 
-def _opened(path: Path, kind: str, number: int) -> onnxruntime.InferenceSession:
+def _opened(path: Path, kind: str, number: int, threads: int, card: ModelCard) -> onnxruntime.InferenceSession:
     """Return the runtime's own session.
+
+    It holds the memory of a call for the next one, but where it sees a volume whole: that is up to gigabytes, once.
 
     Raises:
         InvalidModel: the runtime cannot open the file.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    sees_windows = card.preprocessing.get("inference") == "sliding"
+    options.enable_cpu_mem_arena = sees_windows or not card.sees_volumes
+    options.enable_mem_pattern = not sees_windows  # it takes the memory of a window once more, in one block
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors; what matters of them is raised as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

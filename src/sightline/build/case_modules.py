@@ -81,7 +81,7 @@ def make_from_blueprint(place: CasePlace, context: CaseBuildContext, manifest: J
             cure="make_blueprint must return a Case.",
             location=where,
         )
-    return replace(case, name=place.name, stages=checked_stages(case.stages))
+    return replace(case, name=place.name, stages=checked_stages(case.stages), folder=place.folder)
 
 
 def _loaded(path: Path, case: str) -> ModuleType:
@@ -90,7 +90,8 @@ def _loaded(path: Path, case: str) -> ModuleType:
     sys.modules.setdefault("sightline_cases", _package("sightline_cases", []))
     if getattr(sys.modules.get(package), "__path__", None) != [str(path.parent)]:
         # A case of this name in another folder may have been here: nothing of it may be mistaken for this one.
-        for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        # The list is made at once: other threads import meanwhile.
+        for name in [name for name in list(sys.modules) if name.startswith(f"{package}.")]:
             del sys.modules[name]
         sys.modules[package] = _package(package, [str(path.parent)])
     spec = spec_from_file_location(f"{package}.{path.stem}", path)

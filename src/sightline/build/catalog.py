@@ -15,6 +15,7 @@ from typing import Any
 from sightline.core.errors import BrokenPlugin, ConfigError, MissingExtra, SightlineError, UnknownPlugin
 from sightline.core.plugins import Collector, Predictor, Sink, Source, Trainer
 from sightline.core.ports import ArtifactStore, EventBus, Meter, Runtime
+from sightline.core.profiles import Profiles
 from sightline.core.stores import MetadataStore
 
 KINDS: Mapping[str, type] = {
@@ -25,6 +26,9 @@ KINDS: Mapping[str, type] = {
     "trainers": Trainer,
 }
 """Kind of plug-in -> its base class; the entry-point group is `sightline.<kind>`."""
+
+FILE_KINDS: Mapping[str, type] = {"profiles": Profiles}
+"""Kind of files that packs know -> the base class of what finds them."""
 
 PORT_KINDS: Mapping[str, type] = {
     "artifact_stores": ArtifactStore,
@@ -139,7 +143,7 @@ class Catalog:
             raise broken(f"The {kind} plug-in {point.name!r}", error, location) from error
         except (Exception, SystemExit) as error:
             raise broken(f"The {kind} plug-in {point.name!r}", error, location) from error
-        base = {**KINDS, **PORT_KINDS}.get(kind, object)
+        base = {**KINDS, **FILE_KINDS, **PORT_KINDS}.get(kind, object)
         if not (isinstance(found, type) and issubclass(found, base)):
             raise BrokenPlugin(
                 f"{point.value} is no {base.__name__}.",

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import SecretStr
 
 from sightline.build.catalog import PORT_KINDS, Catalog, broken
 from sightline.build.plugins import build_plugin
+from sightline.build.profiles import KIND as PROFILES
+from sightline.build.profiles import profile_folders
 from sightline.core.errors import BrokenPlugin, ConfigError, SightlineError
-from sightline.core.plugins import Context
+from sightline.core.events import Event
+from sightline.core.plugins import Context, Remote
 from sightline.core.ports import ArtifactStore, EventBus, Meter, ModelHandle, Runtime
 from sightline.core.prediction import JsonObject
 from sightline.core.stores import MetadataStore
+from sightline.engine.isolation import run_isolated
 from sightline.engine.registry import ModelRegistry
 from sightline.engine.sessions import ModelSessions, SessionLayout
 from sightline.settings import AppSettings, LoadedSettings, load_settings
@@ -130,9 +134,19 @@ class CaseBuildContext:
         """
         return self.sessions.open(ref)
 
-    def world(self, **fields: Any) -> Context:
-        """Return the world of a plug-in, with `fields` of `Context` set."""
-        return Context(ports=self, open_model=self.open_model, **fields)
+    def world(self, *, case_folder: Path | None = None, **fields: Any) -> Context:
+        """Return the world of a plug-in of a case, with `fields` of `Context` set."""
+        settings = self.settings
+        backend = urlsplit(settings.backend.url or "").hostname
+        reachable = (*settings.webhooks.allow, *([backend] if backend else []))
+        pacs = settings.medical.dicomweb
+        password = _revealed(pacs.password) or ""
+        archive = Remote(url=pacs.url or "", user=pacs.user or "", password=password, readable=pacs.studies)
+        remotes = {"dicomweb": archive}
+        folders = {PROFILES: profile_folders(settings, case_folder)}
+        fixed: dict[str, Any] = {"reachable": reachable, "remotes": remotes, "isolation": run_isolated}
+        fixed["folders"] = folders
+        return Context(ports=self, open_model=self.open_model, **fixed, **fields)
 
     def plugin(self, kind: str, name: str, **fields: Any) -> Any:
         """Return a plug-in for a blueprint: `context.plugin("predictors", "detector", threshold=0.4)`.
@@ -146,10 +160,11 @@ class CaseBuildContext:
         """Close what was made here; ports that were given stay open. A second call does nothing."""
         with self._lock:
             made, self._made = self._made, dict(self._given)
-        for name in ("sessions", "bus", "store"):
+        for name in ("sessions", "bus", "store", "meter"):
             if name in made and name not in self._given:
                 try:
-                    made[name].close()
+                    if name != "meter" or hasattr(made[name], "close"):  # most meters have nothing to close
+                        made[name].close()
                 except Exception as error:  # noqa: BLE001 - an adapter may raise anything; the others must be closed too
                     log.warning("port did not close", port=name, error=str(error))
 
@@ -181,10 +196,29 @@ class CaseBuildContext:
 
     def _sessions(self, _: str) -> ModelSessions:
         models = self.settings.models
-        layout = SessionLayout(device=self.settings.device, max_batch=models.max_batch, queue_rows=models.queue_rows)
-        if models.workers is not None:
-            layout = replace(layout, num_workers=models.workers)
-        return ModelSessions(registry=self.registry, runtime=self.runtime, meter=self.meter, layout=layout)
+        layout = SessionLayout(
+            device=self.settings.device,
+            num_workers=models.workers,
+            max_batch=models.max_batch,
+            queue_rows=models.queue_rows,
+            memory_bytes=None if models.memory_mb is None else models.memory_mb << 20,
+        )
+        return ModelSessions(
+            registry=self.registry,
+            runtime=self.runtime,
+            meter=self.meter,
+            layout=layout,
+            folder=self.settings.models_root / "cache",
+            tell=self._tell,
+        )
+
+    def _tell(self, event: Event) -> None:
+        """Record an event and publish it; a database that is away loses the record, not the publication."""
+        try:
+            self.store.events.append([event])
+        except SightlineError as error:
+            log.warning("event was not recorded", type=event.short_type, error=str(error))
+        self.bus.publish(event)
 
     def _port(self, name: str) -> Any:
         """Make the adapter that the settings name."""
@@ -209,7 +243,14 @@ class CaseBuildContext:
                 cure="Its from_settings must return the port.",
                 location=location,
             )
-        return made
+        return _with_lines(made, self.settings) if isinstance(made, Meter) and self.settings.meter.emf else made
+
+
+def _with_lines(meter: Meter, settings: AppSettings) -> Meter:
+    from sightline.adapters.meter_emf import EmfMeter  # here, for few want it
+
+    wanted = settings.meter
+    return EmfMeter(meter, namespace=wanted.emf_namespace, service=wanted.service, log_every=wanted.log_every)
 
 
 def _object_store(kind: Callable[..., ArtifactStore], settings: AppSettings) -> ArtifactStore:

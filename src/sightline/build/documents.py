@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +22,28 @@ _TOO_DEEP, _FLATTEN = "The manifest is nested too deeply.", "Look for an anchor 
 Where = tuple[str | int, ...]
 
 
+class Spot(str):
+    """A place in a manifest: `case.yaml:12` for people, and what an editor needs to put a mark there.
+
+    Attributes:
+        line, column: counted from 1.
+        where: path of the keys that are meant, also where only a key above them is there.
+    """
+
+    __slots__ = ("column", "line", "where")
+
+    line: int
+    column: int
+    where: Where
+
+    @classmethod
+    def of(cls, name: str, line: int, column: int = 1, where: Where = ()) -> Spot:
+        """Return a place in the manifest called `name`."""
+        spot = cls(f"{name}:{line}")
+        spot.line, spot.column, spot.where = line, column, where
+        return spot
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """A manifest.
@@ -30,12 +52,14 @@ class Document:
         data: its top-level mapping.
         name: what locations call it, for instance `case.yaml`.
         lines: line number by path of keys.
+        columns: column of the key, by path of keys.
         origins: what locations say of values that do not come from the file, by path of keys.
     """
 
     data: dict[str, Any]
     name: str
     lines: Mapping[Where, int] = field(default_factory=dict)
+    columns: Mapping[Where, int] = field(default_factory=dict)
     origins: Mapping[Where, str] = field(default_factory=dict)
 
     def location(self, *where: str | int) -> str:
@@ -44,7 +68,7 @@ class Document:
             if origin := self.origins.get(where[:end]):
                 return origin
             if line := self.lines.get(where[:end]):
-                return f"{self.name}:{line}"
+                return Spot.of(self.name, line, self.columns.get(where[:end], 1), where)
         return self.name
 
 
@@ -82,7 +106,7 @@ def parse_document(text: str, *, name: str, expand: Callable[[str, str], str]) -
     except yaml.reader.ReaderError as error:
         raise ConfigError(
             f"Not YAML: {error.reason}.",
-            location=f"{name}:{text.count(chr(10), 0, error.position) + 1}",
+            location=Spot.of(name, text.count(chr(10), 0, error.position) + 1),
             cure="Remove the unprintable character.",
         ) from None
     try:
@@ -91,18 +115,18 @@ def parse_document(text: str, *, name: str, expand: Callable[[str, str], str]) -
             raise ConfigError("The manifest is empty.", location=name, cure="See docs/CASE_EXAMPLE.md.")
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(
-                "A manifest is a mapping of keys to values.", location=f"{name}:1", cure="Write key: value lines."
+                "A manifest is a mapping of keys to values.", location=Spot.of(name, 1), cure="Write key: value lines."
             )
         reader = _Reader(loader, name, expand)
         reader.check_keys(node)
-        return Document(data=reader.mapping(node, ()), name=name, lines=reader.lines)
+        return Document(data=reader.mapping(node, ()), name=name, lines=reader.lines, columns=reader.columns)
     except yaml.MarkedYAMLError as error:
         # What is never closed is found at the end of the file; what matters is where it was opened.
         is_open = "stream end" in str(error.problem) and error.context_mark is not None
         mark = error.context_mark if is_open else error.problem_mark or error.context_mark
         raise ConfigError(
             f"Not YAML: {error.problem or error.context}.",
-            location=f"{name}:{mark.line + 1 if mark else 1}",
+            location=_marked(name, mark),
             cure="Check indentation and quotes of this line and the one above.",
         ) from None
     except RecursionError:
@@ -116,6 +140,7 @@ class _Reader:
 
     def __init__(self, loader: yaml.SafeLoader, name: str, expand: Callable[[str, str], str]) -> None:
         self.lines: dict[Where, int] = {}
+        self.columns: dict[Where, int] = {}
         self._loader = loader
         self._name = name
         self._expand = expand
@@ -151,7 +176,7 @@ class _Reader:
         out: dict[str, Any] = {}
         for key_node, child in {self._key(key_node): (key_node, child) for key_node, child in node.value}.values():
             key = self._key(key_node)
-            self.lines[(*where, key)] = key_node.start_mark.line + 1
+            self._note((*where, key), key_node)
             out[key] = self._value(child, (*where, key))
         return out
 
@@ -179,11 +204,11 @@ class _Reader:
             if node.tag != _LIST:
                 self._refuse(node)
             for number, child in enumerate(node.value):
-                self.lines[(*where, number)] = child.start_mark.line + 1
+                self._note((*where, number), child)
             return [self._value(child, (*where, number)) for number, child in enumerate(node.value)]
-        return self._scalar(node)
+        return self._scalar(node, where)
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.Node, where: Where) -> Any:
         if node.tag == _TIME:
             return str(node.value)  # no field is a date; as text it is what the user wrote
         try:
@@ -191,7 +216,7 @@ class _Reader:
         except (ValueError, LookupError, ArithmeticError):  # what PyYAML raises for !!bool maybe, or 5000 digits
             raise ConfigError(
                 f"Not a value of its kind ({node.tag.rpartition(':')[2]}).",
-                location=self._location(node),
+                location=self._location(node, where),
                 cure="Put it in quotes.",
             ) from None
         if isinstance(built, int) and built.bit_length() > _MAX_BITS:
@@ -200,7 +225,7 @@ class _Reader:
             self._refuse(node)
         if not isinstance(built, str) or "${" not in built:
             return built
-        expanded = self._expand(built, self._location(node))
+        expanded = self._expand(built, self._location(node, where))
         # A bare word that held a variable is read as YAML would read it, so that fps: ${FPS} is a number.
         is_bare = isinstance(node, yaml.ScalarNode) and node.style is None
         return _number(expanded) if is_bare else expanded
@@ -210,8 +235,16 @@ class _Reader:
             f"The tag {node.tag!r} cannot be used here.", location=self._location(node), cure="Write a plain value."
         )
 
-    def _location(self, node: yaml.Node) -> str:
-        return f"{self._name}:{node.start_mark.line + 1}"
+    def _note(self, where: Where, node: yaml.Node) -> None:
+        self.lines[where], self.columns[where] = node.start_mark.line + 1, node.start_mark.column + 1
+
+    def _location(self, node: yaml.Node, where: Where = ()) -> str:
+        return _marked(self._name, node.start_mark, where)
+
+
+def _marked(name: str, mark: yaml.Mark | None, where: Where = ()) -> str:
+    """Return the place of a mark of YAML; always with its line."""
+    return Spot.of(name, mark.line + 1, mark.column + 1, where) if mark else Spot.of(name, 1, 1, where)
 
 
 def replaced(document: Document, changes: JsonObject) -> Document:
@@ -242,7 +275,7 @@ def replaced(document: Document, changes: JsonObject) -> Document:
             origins[(*where, last)] = f"--set {path}"
         else:
             raise ConfigError(f"--set {path}: {keys[-2]!r} is a single value.", cure="Name a key above it.")
-    return Document(data=data, name=document.name, lines=document.lines, origins=origins)
+    return replace(document, data=data, origins=origins)
 
 
 def _entered(place: Any, key: str, path: str) -> tuple[Any, str | int]:

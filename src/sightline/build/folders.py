@@ -45,6 +45,15 @@ class CasePlace:
         """Where to look for it."""
         return str(self.folder) if self.folder is not None else self.module
 
+    def state(self) -> object:
+        """Return what is another one when a file of the case has changed."""
+        if self.folder is None:
+            return None
+        try:
+            return sorted((path.name, path.stat().st_mtime_ns) for path in self.folder.iterdir() if path.is_file())
+        except OSError:
+            return object()
+
 
 def list_cases(loaded: LoadedSettings) -> list[CasePlace]:
     """Return every case that is seen, also those that another one of the same name hides."""

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,12 +16,12 @@ import numpy.typing as npt
 
 from sightline.build.context import CaseBuildContext
 from sightline.build.plugins import build_plugin
+from sightline.build.request_sources import requests_of
 from sightline.core.case import Case, PredictionStage
 from sightline.core.errors import ConfigError, Conflict, FileMissing, InvalidInput, InvalidMedia
 from sightline.core.model import ModelCard
 from sightline.core.prediction import Prediction
 from sightline.core.sample import Clocks, Frame, Sample
-from sightline.engine.pipeline import Chain
 from sightline.engine.registry import Located
 
 _KEY = "model"
@@ -44,14 +43,11 @@ class LoadedModel:
         self._context = context
         self._owns_context = owns_context
         self._located = context.registry.locate(ref)
-        self._case = _case(context, self._located, ref, fields)
-        predictors = self._case.stages[PredictionStage.ANALYTICS]
-        self._answer = list(predictors)[-1]
-        self._is_stateful = any(predictor.stateful for predictor in predictors.values())
-        self._idle: list[Chain] = []
-        self._lock = Lock()
+        case = _case(context, self._located, ref, fields)
+        self._answer = list(case.stages[PredictionStage.ANALYTICS])[-1]
+        self._requests = requests_of(case, context)
         self._closed = False
-        self._give_back(self._chain())  # what is wrong with the model is told now, not at the first picture
+        self._requests.warm()  # what is wrong with the model is told now, not at the first picture
 
     @property
     def card(self) -> ModelCard:
@@ -71,21 +67,14 @@ class LoadedModel:
             InvalidInput: the array is of another type or shape.
             Conflict: the model was closed.
         """
-        asked = self._sample(picture)
-        chain = self._taken()
-        try:
-            [sample] = chain.analyse([asked])
-        finally:
-            self._give_back(chain)
-        return sample.predictions[self._answer]
+        if self._closed:
+            raise Conflict(f"The model {self._located.ref} was closed.", cure="Load it again: load_model(...).")
+        return self._requests.analyse(self._sample(picture)).predictions[self._answer]
 
     def close(self) -> None:
         """Give the model's memory back; a second call does nothing."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for chain in idle:
-            chain.close()
+        self._closed = True
+        self._requests.close()
         if self._owns_context:
             self._context.close()
 
@@ -96,26 +85,6 @@ class LoadedModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _chain(self) -> Chain:
-        return Chain(self._case, self._context.world(case=self._case.name, source="request"))
-
-    def _taken(self) -> Chain:
-        """Return predictors that no other thread has."""
-        with self._lock:
-            if self._closed:
-                raise Conflict(f"The model {self._located.ref} was closed.", cure="Load it again: load_model(...).")
-            if self._idle:
-                return self._idle.pop()
-        return self._chain()
-
-    def _give_back(self, chain: Chain) -> None:
-        """Keep predictors for the next picture, unless they remember this one."""
-        with self._lock:
-            if not (self._closed or self._is_stateful):
-                self._idle.append(chain)
-                return
-        chain.close()
 
     def _sample(self, picture: Any) -> Sample[Any]:
         if isinstance(picture, np.ndarray):
@@ -141,14 +110,7 @@ class LoadedModel:
         )
 
     def _decoded(self, data: bytes, name: str) -> Sample[Any]:
-        source = build_plugin("sources", "images", self._context.catalog.load("sources", "images"), {"url": "."})
-        source.open(self._context.world(source="request"))
-        try:
-            for sample in source.load(io.BytesIO(data), name, ""):
-                return sample  # type: ignore[no-any-return]
-        finally:
-            source.close()
-        raise InvalidMedia(f"{name} holds no picture.")
+        return self._requests.load(io.BytesIO(data), name)
 
 
 def load_model(
@@ -175,6 +137,16 @@ def load_model(
         if own:
             context.close()
         raise
+
+
+def case_of_model(context: CaseBuildContext, ref: str, **fields: Any) -> Case:
+    """Return a case of one predictor for the model's task, and what its alias adds; it has no source.
+
+    Raises:
+        ModelNotFound: nothing has that name.
+        ConfigError: nothing can do the model's task, or a field is unknown or wrong.
+    """
+    return _case(context, context.registry.locate(ref), ref, fields)
 
 
 def _wanted(context: CaseBuildContext, ref: str | PathLike[str] | None) -> str:

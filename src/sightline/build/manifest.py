@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,8 +17,8 @@ from sightline.build.context import CaseBuildContext
 from sightline.build.documents import Document, read_document, replaced
 from sightline.build.folders import BLUEPRINT, CasePlace, find_case
 from sightline.build.plugins import all_of, build_plugin, field_names, with_all
-from sightline.build.replacing import MAIN, source_entry, with_source, with_url
-from sightline.core.case import Case
+from sightline.build.replacing import MAIN, live_entry, source_entry, with_source, with_url
+from sightline.core.case import Case, JobRules
 from sightline.core.errors import ConfigError, SightlineError, UnknownPlugin
 from sightline.core.prediction import JsonObject
 from sightline.engine.pipeline import checked_stages
@@ -35,6 +36,7 @@ KEYS = {
     "trainer": "what makes a new model from captured samples",
     "on_error": "continue or stop, when a predictor raises",
     "metadata": "put on every sample",
+    "job": "how jobs of it are worked on: concurrency, rate_per_minute, attempts, deadline_s, parameters",
 }
 """Keys of a manifest and what they mean."""
 
@@ -47,6 +49,7 @@ def load_case(
     context: CaseBuildContext | None = None,
     source: str | None = None,
     changes: JsonObject | None = None,
+    live: bool = False,
 ) -> Case:
     """Return the case called `name`, or in the folder `name`.
 
@@ -55,6 +58,8 @@ def load_case(
         context: settings and plug-ins; made from the working directory when not given.
         source: read this URL, webcam index or path instead of the case's own source; `id=URL` where it has several.
         changes: manifest values to replace, by dotted path: `{"stages.analytics.people.threshold": 0.4}`.
+        live: for a run that is live: a video file of the manifest is played in real time, again and again, unless the
+            manifest says otherwise by `realtime` and `loop`.
 
     Raises:
         CaseNotFound: there is none.
@@ -62,7 +67,7 @@ def load_case(
         BrokenPlugin: a plug-in or the blueprint raised.
     """
     context = context or CaseBuildContext()
-    return _built(find_case(context.loaded, name), context, source, changes or {})
+    return _built(find_case(context.loaded, name), context, source, changes or {}, live=live)
 
 
 def check_case(place: CasePlace, context: CaseBuildContext) -> list[SightlineError]:
@@ -74,7 +79,9 @@ def check_case(place: CasePlace, context: CaseBuildContext) -> list[SightlineErr
     return []
 
 
-def _built(place: CasePlace, context: CaseBuildContext, source: str | None, changes: JsonObject) -> Case:
+def _built(
+    place: CasePlace, context: CaseBuildContext, source: str | None, changes: JsonObject, *, live: bool = False
+) -> Case:
     """Return the case at `place`; see `load_case`."""
     if place.folder is None or place.manifest is None:
         if changes:
@@ -85,7 +92,7 @@ def _built(place: CasePlace, context: CaseBuildContext, source: str | None, chan
         case = make_from_blueprint(place, context)
     else:
         document = replaced(_document(place, context), changes)
-        builder = _Builder(document, place, context)
+        builder = Builder(document, place, context, live=live)
         if not (place.folder / BLUEPRINT).is_file():
             return builder.case(source)
         case = make_from_blueprint(place, context, manifest=document.data)
@@ -101,10 +108,32 @@ def _document(place: CasePlace, context: CaseBuildContext) -> Document:
     )
 
 
-class _Builder:
-    """Builds a case from a document and remembers every problem on the way."""
+class Builder:
+    """Builds a case from a document and remembers every problem on the way.
 
-    def __init__(self, document: Document, place: CasePlace, context: CaseBuildContext) -> None:
+    Args:
+        document: the manifest.
+        place: where the case is, or will be.
+        context: settings and plug-ins.
+        live: see `load_case`.
+        own: gives the plug-ins of the case's own plugins.py.
+
+    Attributes:
+        built: the predictors that could be built, by the path of their keys.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        place: CasePlace,
+        context: CaseBuildContext,
+        *,
+        live: bool = False,
+        own: Callable[[CasePlace], dict[str, type[Any]]] = local_plugins,
+    ) -> None:
+        self.built: dict[tuple[str, ...], Any] = {}
+        self._live = live
+        self._own = own
         self._document = document
         self._place = place
         self._context = context
@@ -119,7 +148,7 @@ class _Builder:
             ConfigError: something is wrong; the error carries all problems.
         """
         try:
-            self._local = local_plugins(self._place)
+            self._local = self._own(self._place)
         except SightlineError as error:
             self._problems.append(error)
             self._has_broken_plugins = True
@@ -140,6 +169,8 @@ class _Builder:
             input=self._input(ids),
             on_error=self._on_error(),
             metadata=self._mapping("metadata"),
+            job=self._job(),
+            folder=self._place.folder,
         )
         if not self._problems and not (sources or stages):
             self._say("The case has neither sources nor stages.", cure="Add source: and stages:.")
@@ -175,6 +206,8 @@ class _Builder:
         entries += [(id_, entry, ("sources", id_)) for id_, entry in self._mapping("sources").items()]
         if not entries and data.get("stages") and (camera := self._camera()):
             entries.append((MAIN, camera, ("source",)))
+        if self._live:
+            entries = [(id_, live_entry(entry), where) for id_, entry, where in entries]
         for id_, _, where in entries:
             if not _ID.fullmatch(id_):
                 self._say(f"{id_!r} cannot be the id of a source.", *where, cure="Use letters, digits, '.', '_', '-'.")
@@ -202,6 +235,7 @@ class _Builder:
                     self._say(f"Two predictors are called {key!r}.", "stages", stage, key, cure="Rename one.")
                 predictor = self._plugin("predictors", entry, "stages", stage, key)
                 if predictor is not None:
+                    self.built["stages", stage, key] = predictor
                     self._check_reference(predictor, earlier, ("stages", stage, key, "of"))
                     stages[stage][key] = predictor
                 earlier.append(key)
@@ -238,6 +272,26 @@ class _Builder:
             self._say(f"on_error is {value!r}.", "on_error", cure="Write continue or stop.")
             return "continue"
         return value
+
+    def _job(self) -> JobRules:
+        """Return how jobs are worked on."""
+        found = self._mapping("job")
+        rules: dict[str, Any] = {}
+        for key, value in found.items():
+            if key not in (known := [each.name for each in fields(JobRules)]):
+                self._say(f"job has no key {key!r}.", "job", key, cure=f"Known: {', '.join(known)}.")
+            elif key == "parameters":
+                if isinstance(value, list) and all(isinstance(each, str) for each in value):
+                    rules[key] = tuple(value)
+                else:
+                    self._say(f"job.{key} is {value!r}.", "job", key, cure="Write a list of names of fields.")
+            elif isinstance(value, bool) or not isinstance(value, int if key != "deadline_s" else int | float):
+                self._say(f"job.{key} is {value!r}.", "job", key, cure="Write a number.")
+            elif value <= 0:
+                self._say(f"job.{key} is {value}; it must be above 0.", "job", key)
+            else:
+                rules[key] = value
+        return JobRules(**rules)
 
     def _plugin(self, kind: str, entry: Any, *where: str | int) -> Any:
         """Return the plug-in that an entry describes; None when that failed, which is noted."""

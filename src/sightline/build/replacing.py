@@ -6,7 +6,7 @@ unless the case's own source is of another kind and takes a `url` (readings of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ MAIN = "main"
 """Id of the source of a case that names only one."""
 
 VIDEO, IMAGES = "video", "images"
+_DEVICES = ("/dev/video", "video=")  # webcams by the names of Linux and Windows
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
 
 
@@ -44,6 +45,20 @@ def source_entry(url: str, **fields: Any) -> dict[str, Any]:
     use = plugin_for(url)
     wanted = ("size",) if use == IMAGES else ("fps", "size")
     return {"use": use, "url": url, **{name: fields[name] for name in wanted if fields.get(name) is not None}}
+
+
+def live_entry(entry: Any) -> Any:
+    """Return the entry of a source for a run that is live: a video file is played in real time, again and again.
+
+    What the entry itself says of `loop` and `realtime` stays; a source that is no video file stays as it is.
+    """
+    if not isinstance(entry, Mapping) or entry.get("use") != VIDEO:
+        return entry
+    url = entry.get("url")
+    if not isinstance(url, str) or not url or url.isdecimal() or url.startswith(_DEVICES):
+        return entry
+    is_file = "://" not in url or url.lower().startswith("file://")
+    return {"loop": True, "realtime": True, **entry} if is_file else entry
 
 
 def with_source(document: Document, source: str, load: Callable[[str, str], type[Any]]) -> Document:

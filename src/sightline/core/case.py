@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from sightline.core.plugins import Collector, Predictor, Sink, Source, Trainer
@@ -16,6 +17,26 @@ class PredictionStage(StrEnum):
 
     VALIDATION = "validation"
     ANALYTICS = "analytics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRules:
+    """How the jobs of a case are worked on; None: as the settings say, or without limit.
+
+    Attributes:
+        concurrency: jobs that are worked on at the same time, over all workers.
+        rate_per_minute: jobs that are taken up within a minute, over all workers.
+        attempts: how often a job is tried.
+        deadline_s: seconds from submission after which a job fails that says no deadline itself.
+        parameters: fields of plug-ins that callers over the network may set; None: those of the predictors behind
+            `validation`. Whoever runs the machine, and admins, may set every field.
+    """
+
+    concurrency: int | None = None
+    rate_per_minute: int | None = None
+    attempts: int | None = None
+    deadline_s: float | None = None
+    parameters: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +51,8 @@ class Case:
         input: id of the source whose `load` reads a request body or a job's object.
         on_error: what a run does when a predictor raises: count and go on, or stop.
         metadata: put on every sample.
+        job: how jobs of it are worked on.
+        folder: where it was read from; None: it is no folder.
     """
 
     name: str
@@ -42,3 +65,5 @@ class Case:
     input: str | None = None
     on_error: Literal["continue", "stop"] = "continue"
     metadata: JsonObject = field(default_factory=dict)
+    job: JobRules = field(default_factory=JobRules)
+    folder: Path | None = None

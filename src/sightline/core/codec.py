@@ -61,6 +61,11 @@ def encode_time(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def encode_span(start: datetime, end: datetime | None) -> dict[str, str | None]:
+    """Return `start` and `end` of what an alarm tells of: no end while it goes on, equal for an instant."""
+    return {"start": encode_time(start), "end": None if end is None else encode_time(end)}
+
+
 def decode_time(text: str) -> datetime:
     """Parse RFC 3339; a time without a zone is UTC.
 
@@ -300,6 +305,7 @@ def _to_labels(wire: JsonObject) -> Labels:
 
 
 def _mask(mask: Mask) -> dict[str, Any]:
+    """Encode the labels; the maps are numbers for every pixel, which no JSON should carry."""
     labels = mask.labels_HW
     return {
         "encoding": "rle",

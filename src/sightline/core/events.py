@@ -7,9 +7,9 @@ and progress are transient: they live on the bus alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -26,8 +26,8 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "zone.entered": "a track entered a zone",
         "zone.left": "a track left a zone",
         "zone.dwell": "a track stayed in a zone for longer than the limit",
-        "count.over": "a count rose over its threshold",
-        "count.under": "a count fell under its threshold",
+        "count.over": "a count rose over its threshold, or is back; data has `state: start` or `end`",
+        "count.under": "a count fell under its threshold, or is back; data has `state: start` or `end`",
         "object.left": "a thing was left behind",
         "object.removed": "a thing was taken away",
         "threshold.alert": "a value left its range, or came back",
@@ -41,19 +41,26 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "run.submitted": "a run was accepted",
         "run.started": "a run was taken up by a process",
         "run.progress": "a run got further",
+        "run.retrying": "an attempt at a job failed; it waits for the next one",
         "run.completed": "a run ended well",
         "run.failed": "a run ended with an error",
         "run.cancelled": "a run was cancelled",
         "model.registered": "a model version was added",
         "model.promoted": "an alias was moved to another version",
+        "model.removed": "a model version was removed",
         "model.swapped": "a running session changed to another version",
-        "capture.stored": "a sample was kept for retraining",
+        "capture.stored": "a sample was kept for retraining, or the picture and the clip of an event",
+        "webhook.disabled": "a receiver answered 410: nothing more is sent to it",
+        "capture.removed": "picture and clip of an event were old, or had to make room, and are gone",
     }
 )
 """Short type -> what it tells."""
 
 TRANSIENT = frozenset({"prediction", "sample.rejected", "run.progress"})
 """Short types that are never written to the outbox."""
+
+MEDIA_FOLDER = "events/"
+"""What the keys of all media of events begin with."""
 
 _SPACE = UUID("8d2f8f2e-5f0b-4a0e-9a0d-3c1f6d7a4b11")  # ours alone: ids made in it meet no others
 _PREFIX, _SUFFIX = "io.sightline.", ".v1"
@@ -109,6 +116,33 @@ def checked_short_type(short_type: str) -> str:
             f"{short_type!r} is no event type.", cure="Use lower-case words joined by dots: line.crossed"
         )
     return short_type
+
+
+def checked_pattern(pattern: str) -> str:
+    """Return `pattern`: a short type, or `line.*` for all that begin with `line.`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    checked_short_type(pattern.removesuffix(".*"))
+    return pattern
+
+
+def fits(short_type: str, patterns: Iterable[str]) -> bool:
+    """Return whether a short type is one of `patterns`, or of a family among them."""
+    return any(
+        short_type.startswith(pattern[:-1]) if pattern.endswith(".*") else short_type == pattern for pattern in patterns
+    )
+
+
+def media_key(time: datetime, event_id: str, suffix: str) -> str:
+    """Return where the artifact store has the media of an event; `suffix` is `.jpg` or `.mp4`."""
+    return f"{MEDIA_FOLDER}{time.astimezone(UTC):%Y/%m/%d}/{event_id}{suffix}"
+
+
+def lasting_id(*parts: object) -> str:
+    """Return the id of what lasts and is told more than once, the same each time it is made of the same parts."""
+    return uuid5(_SPACE, "/".join(map(str, parts))).hex
 
 
 def events_of(sample: Sample[Any], *, case: str, run: str) -> list[Event]:

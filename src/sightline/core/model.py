@@ -69,6 +69,11 @@ class ModelCard:
         """`name@version`."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def sees_volumes(self) -> bool:
+        """True for tasks such as `volume-segmentation`: each call is long, and takes much memory."""
+        return self.task.startswith("volume-")
+
     def label(self, class_id: int) -> str:
         """Return the name of a class; its number where the card has none."""
         known = 0 <= class_id < len(self.labels)
@@ -156,6 +161,20 @@ def split_ref(ref: str) -> tuple[str, str | None]:
     name, at, version = ref.partition("@")
     checked_model_name(name)
     return name, checked_model_name(version) if at else None
+
+
+def named_version(name: str, version: str | None = None) -> tuple[str, str | None]:
+    """Return name and version of a model that is called by its name, or by `name@version-or-alias`.
+
+    Raises:
+        InvalidInput: it is no model reference, or two versions are given.
+    """
+    if "@" not in name:
+        return name, version
+    called, found = split_ref(name)
+    if version not in (None, found):
+        raise InvalidInput(f"The model is called {name!r}, and its version {version!r}.", cure="Name one version.")
+    return called, found
 
 
 def _parsed(key: str, value: str, kind: type) -> Any:

@@ -8,72 +8,33 @@ fields. Plug-ins block freely and have no threads of their own unless they say s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
-from threading import Event as Flag
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, BinaryIO, ClassVar, Literal
 
+from sightline.core.context import REMOTES, Clip, Context, NewArray, Remote, SourceState, is_elsewhere
 from sightline.core.errors import InvalidInput
 from sightline.core.model import ModelCard
-from sightline.core.ports import ModelHandle, Ports
+from sightline.core.ports import Tensors
 from sightline.core.prediction import JsonObject, Prediction
 from sightline.core.sample import Sample
 
-
-class SourceState(StrEnum):
-    """Where a source is in its life, as its events call it."""
-
-    CONNECTING = "connecting"
-    LIVE = "live"
-    STALLED = "stalled"
-    FROZEN = "frozen"
-    BACKOFF = "backoff"
-    UNAUTHORISED = "unauthorised"
-    STOPPED = "stopped"
-
-
-def _no_model(ref: str) -> ModelHandle:
-    raise InvalidInput(f"No model {ref!r} can be opened here.")
-
-
-def _ignore(*_: Any) -> None:
-    return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """The world as one plug-in sees it; given to `open`.
-
-    Attributes:
-        run: id of the run; empty for a single request.
-        source: id of the source; `*` for what sees all sources of a case.
-        sources: ids of all sources of the case.
-        outputs: folder of this run for files that people look at; not made before it is needed.
-        stopping: set when the run shall end; every wait watches it.
-        now: the time in UTC.
-        open_model: a shared handle of a model by its reference.
-        dropped: a source reports samples that it will never yield: reason and number.
-        state: a source reports where it is in its life, and why.
-        progress: share of long work that is done (0 to 1) and the stage it is in.
-    """
-
-    ports: Ports
-    case: str = ""
-    run: str = ""
-    source: str = ""
-    sources: tuple[str, ...] = ()
-    epoch: int = 1
-    metadata: JsonObject = field(default_factory=dict)
-    outputs: Path = Path("runs")
-    stopping: Flag = field(default_factory=Flag)
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    open_model: Callable[[str], ModelHandle] = _no_model
-    dropped: Callable[[str, int], None] = _ignore
-    state: Callable[[SourceState, str], None] = _ignore
-    progress: Callable[[float, str], None] = _ignore
+__all__ = [
+    "REMOTES",
+    "Clip",
+    "Collector",
+    "Context",
+    "NewArray",
+    "Plugin",
+    "Predictor",
+    "Remote",
+    "Sink",
+    "Source",
+    "SourceState",
+    "Trainer",
+    "is_elsewhere",
+]
 
 
 @dataclass(kw_only=True)
@@ -103,6 +64,19 @@ class Source(Plugin):
         """True when samples come whether we are ready or not, so that old ones give way to new ones."""
         return False
 
+    @property
+    def stalls_after_s(self) -> float | None:
+        """Seconds without a sample after which a live source counts as stalled; None: it may be silent."""
+        return None
+
+    @property
+    def stuck_after_s(self) -> float | None:
+        """Seconds without a sample or a state told after which its thread is taken for lost; None: never.
+
+        The thread is then left behind, and another copy of the source is read under a new epoch.
+        """
+        return None
+
     def read(self) -> Iterator[Sample[Any]]:
         """Yield samples until the source ends or `context.stopping` is set.
 
@@ -112,6 +86,36 @@ class Source(Plugin):
         """
         raise InvalidInput(f"{type(self).__name__} cannot be read as a stream.")
 
+    def push(self, data: bytes, media_type: str, time: datetime | None) -> None:
+        """Take a sample from outside, which `read` yields; called by any thread, and never waits.
+
+        Args:
+            data: as it was sent: a picture file, for instance.
+            media_type: of the data; empty where nobody said.
+            time: when it was taken; None: now.
+
+        Raises:
+            InvalidInput: it cannot be decoded, or this source takes nothing from outside.
+        """
+        raise InvalidInput(f"Nothing can be pushed into a {type(self).__name__}.", cure="Use a source `push`.")
+
+    def reconnect(self) -> None:
+        """Open what is read anew, now: a wait is cut short, a connection given up; called by any thread, never waits.
+
+        Raises:
+            InvalidInput: there is no connection that could be made anew.
+        """
+        raise InvalidInput(f"{type(self).__name__} has no connection to make anew.")
+
+    def clip(self, start: datetime, end: datetime, into: BinaryIO) -> Clip:
+        """Write what was received from `start` to `end` (UTC) into a file; called by any thread while `read` goes on.
+
+        Raises:
+            NotFound: nothing of that time is held any more, or not yet.
+            InvalidInput: this source holds nothing.
+        """
+        raise InvalidInput(f"{type(self).__name__} holds nothing of which a clip could be made.")
+
     def load(self, file: BinaryIO, name: str, media_type: str) -> Iterator[Sample[Any]]:
         """Yield the samples of one object: a request body or a stored object.
 
@@ -119,6 +123,37 @@ class Source(Plugin):
             InvalidMedia: the object cannot be decoded.
         """
         raise InvalidInput(f"{type(self).__name__} cannot load an object.")
+
+    def load_many(self, files: Iterator[tuple[str, BinaryIO]], name: str) -> Iterator[Sample[Any]]:
+        """Yield the samples of a folder of objects, all that are stored below a key that ends in `/`.
+
+        Args:
+            files: name and content of each; a content is open until the next is asked for.
+            name: of the folder, for messages.
+
+        Raises:
+            InvalidMedia: what is in it cannot be decoded.
+        """
+        raise InvalidInput(f"{type(self).__name__} cannot load a folder of objects.", cure="Name one object.")
+
+    def load_elsewhere(self, address: str) -> Iterator[Sample[Any]]:
+        """Yield the samples of what lies in another system, by an address such as `dicomweb:STUDY/SERIES`.
+
+        Raises:
+            NotFound: it is not there.
+            InvalidMedia: it cannot be decoded.
+            Unavailable: the system does not answer.
+        """
+        scheme = address.partition(":")[0]
+        raise InvalidInput(f"{type(self).__name__} loads nothing from {scheme}.", cure="Name a stored object.")
+
+    def drawn(self, sample: Sample[Any]) -> bytes:
+        """Return a JPEG of a sample that `load` gave, with what was predicted drawn onto it.
+
+        Raises:
+            InvalidInput: such samples cannot be drawn.
+        """
+        raise InvalidInput(f"What {type(self).__name__} loads cannot be drawn.", cure="Ask for application/json.")
 
     def probe(self) -> JsonObject:
         """Return facts about what would be read, with `advice`, a list of sentences.
@@ -181,6 +216,22 @@ class Predictor(Plugin):
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Prediction]:
         """Return exactly one prediction for each sample, in order."""
 
+    def feeds(self, sample: Sample[Any]) -> Tensors:
+        """Return what `predict` would feed its model for one sample: tensors by input name, with an axis of rows.
+
+        Raises:
+            InvalidInput: there is no model behind it, or none that is fed with single samples.
+        """
+        raise InvalidInput(f"{type(self).__name__} has no model that can be fed with a sample.")
+
+    @property
+    def least_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels at which a larger picture may be decoded for it; None: it wants all pixels.
+
+        Known once it is open.
+        """
+        return None
+
 
 @dataclass(kw_only=True)
 class Sink(Plugin):
@@ -203,6 +254,9 @@ class Sink(Plugin):
         Raises:
             StorageFull: there is no room.
         """
+
+    def settle(self) -> None:
+        """Finish what goes on after `close`; called once the end of the run is recorded, where there is a run."""
 
     @property
     def made(self) -> Mapping[str, str]:

@@ -6,21 +6,36 @@ All ports block and may be called from any thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from sightline.core.errors import InvalidInput
+from sightline.core.errors import InvalidInput, NotFound
 from sightline.core.events import Event
 from sightline.core.model import ModelCard
 from sightline.core.stores import MetadataStore
 
 Array: TypeAlias = npt.NDArray[Any]
 Tensors: TypeAlias = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What an artifact store has at one key.
+
+    Attributes:
+        modified: when it was put, UTC, by the store's clock; None where the store does not know.
+    """
+
+    key: str
+    num_bytes: int
+    modified: datetime | None
 
 
 class ArtifactStore(ABC):
@@ -57,9 +72,29 @@ class ArtifactStore(ABC):
             NotFound: nothing is stored at `key`.
         """
 
+    def checksum(self, key: str) -> str | None:
+        """Return the SHA-256 of what was put at `key`, hexadecimal, as it was counted on its way in.
+
+        None where the store keeps none, and for what another program has put there.
+
+        Raises:
+            NotFound: nothing is stored at `key`.
+        """
+        self.size(key)
+        return None
+
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield, in order, the keys that start with `prefix`."""
+
+    def entries(self, prefix: str = "") -> Iterator[Stored]:
+        """Yield, in the order of their keys, what is stored at the keys that start with `prefix`.
+
+        What goes meanwhile may be left out. An adapter that learns sizes with the names overrides this.
+        """
+        for key in self.list(prefix):
+            with suppress(NotFound):
+                yield Stored(key=key, num_bytes=self.size(key), modified=None)
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -82,9 +117,13 @@ def checked_key(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Stands where a slow subscriber lost events."""
+    """Stands where a subscriber lost events: it was slow, or came back too late.
 
-    num_lost: int
+    Attributes:
+        num_lost: how many; None where nobody knows.
+    """
+
+    num_lost: int | None
 
 
 class Subscription(ABC):
@@ -107,13 +146,27 @@ class EventBus(ABC):
 
     @abstractmethod
     def publish(self, event: Event) -> None:
-        """Give the event to all subscribers that want it, in the order of the calls; never wait for one."""
+        """Give the event to all subscribers that want it, in the order of the calls; never wait for one.
+
+        An event whose id came a moment ago is passed over, so that it does no harm to tell it twice.
+        """
 
     @abstractmethod
-    def subscribe(self, *, types: Sequence[str] = (), source: str = "", capacity: int = 256) -> Subscription:
+    def subscribe(
+        self,
+        *,
+        types: Sequence[str] = (),
+        source: str = "",
+        capacity: int = 256,
+        after: str | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> Subscription:
         """Return a subscription to the short `types` (none: all) whose source starts with `source`.
 
-        A subscriber that falls behind by more than `capacity` events loses the oldest.
+        A subscriber that falls behind by more than `capacity` events loses the oldest. With `after`, the id of the
+        last event that he had, it begins with those that came since, as far as the bus still has them; a Gap comes
+        first where it does not know that id any more. `wake` is called, by any thread and quickly, whenever `get`
+        would return something at once: so an event loop needs no thread to wait.
         """
 
     @abstractmethod
@@ -158,6 +211,15 @@ class Runtime(ABC):
     def devices(self) -> Sequence[str]:
         """Return the devices that can be asked for, the one that `auto` takes first."""
 
+    @property
+    def version(self) -> str:
+        """Name and version of what runs models: what was measured with one does not hold for another."""
+        return ""
+
+    def with_threads(self, num: int) -> Runtime | None:
+        """Return a runtime whose sessions use `num` threads inside each call; None where that cannot be chosen."""
+        return self if num == 1 else None
+
 
 class Meter(ABC):
     """Operational numbers. Names and label names must stay the same from call to call.
@@ -179,7 +241,15 @@ class Meter(ABC):
 
 
 class ModelHandle(ABC):
-    """What `context.open_model` returns: a model that loads on use and is shared by all callers."""
+    """What `context.open_model` returns: a model that loads on use and is shared by all callers.
+
+    A handle stands for a reference. When that comes to mean another version (an alias was moved, a share of the calls
+    goes to a candidate), later calls run the new one, and `Call.versions` says which ran. All that is done within one
+    `Call` is done by one version. Whoever has read `card` has built on it: where the new version's card differs in
+    inputs, outputs, labels, preprocessing or postprocessing, this handle goes on with the version it began with, and
+    `is_stale` turns true. Its owner then opens the reference anew, when it suits: a chain between two samples, a pool
+    before the next request. Nothing fails meanwhile.
+    """
 
     @property
     @abstractmethod
@@ -190,6 +260,16 @@ class ModelHandle(ABC):
     @abstractmethod
     def version(self) -> str:
         """`name@version` of what runs now."""
+
+    @property
+    def is_open(self) -> bool:
+        """True when `submit` returns at once; else the next use opens the model, which takes a while."""
+        return True
+
+    @property
+    def is_stale(self) -> bool:
+        """True when the reference means a version now that is read in another way than the `card` of this handle."""
+        return False
 
     @abstractmethod
     def run(self, feeds: Tensors) -> dict[str, Array]:

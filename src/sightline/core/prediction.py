@@ -8,7 +8,7 @@ Shape letters: N items, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -156,15 +156,23 @@ class Mask(Prediction):
     Attributes:
         labels_HW: uint8 or uint16 [H, W] (or [I, J, K] for a volume); 0 is background.
         class_name: name of each label, by its number.
+        maps: float16 on the grid of the labels, by a word: `probability` that the pixel is no background, and
+            `agreement` of the members of an ensemble, both 0 to 1. JSON leaves them out; checkpoints hold them.
     """
 
     labels_HW: npt.NDArray[np.unsignedinteger[Any]]
     class_name: tuple[str, ...]
+    maps: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.labels_HW.dtype not in (np.uint8, np.uint16):
             raise InvalidInput(f"A mask is uint8 or uint16, not {self.labels_HW.dtype}.")
+        for word, values in self.maps.items():
+            if values.dtype != np.float16 or values.shape != self.labels_HW.shape:
+                grid, given = list(self.labels_HW.shape), f"{values.dtype} {list(values.shape)}"
+                raise InvalidInput(f"The map {word!r} of a mask is {given}, not float16 {grid}.")
         object.__setattr__(self, "labels_HW", frozen(self.labels_HW))
+        object.__setattr__(self, "maps", {word: frozen(values) for word, values in self.maps.items()})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -25,9 +25,15 @@ K = TypeVar("K", bound=Prediction)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """A picture: uint8 [H, W, 3], blue first, read-only."""
+    """A picture: uint8 [H, W, 3], blue first, read-only.
+
+    Attributes:
+        full_size: width and height of the picture as it was sent, where it was decoded at a smaller size; predictions
+            are in pixels of that. None: `pixels_HWC` is all there is.
+    """
 
     pixels_HWC: npt.NDArray[np.uint8]
+    full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         pixels = self.pixels_HWC
@@ -37,8 +43,8 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.pixels_HWC.shape[1], self.pixels_HWC.shape[0]
+        """Width and height in pixels, of the picture as it was sent."""
+        return self.full_size or (self.pixels_HWC.shape[1], self.pixels_HWC.shape[0])
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,4 +1,4 @@
-"""The port MetadataStore: what the platform records, in four small stores.
+"""The port MetadataStore: what the platform records, in small stores; those of jobs are in `jobs`.
 
 Every change of state commits together with the events that tell of it. The docstrings are the contract;
 `sightline.testing.contracts.MetadataStoreContract` proves it.
@@ -9,17 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from sightline.core.access import ApiKey, RequestRow
+from sightline.core.audit import AuditStore
+from sightline.core.deliveries import DeliveryStore
 from sightline.core.events import Event
+from sightline.core.jobs import JobStore, ScheduleStore, no_events
 from sightline.core.model import Model
 from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunKind, RunState
 from sightline.core.sample import Sample
 
-
-def _no_events(_: Run) -> Sequence[Event]:
-    return ()
+Kept: TypeAlias = Literal["requests", "events", "predictions", "runs", "deliveries", "audit"]
+"""What `MetadataStore.forget` deletes the old rows of."""
 
 
 class RunStore(ABC):
@@ -60,10 +63,15 @@ class RunStore(ABC):
         case: str | None = None,
         kind: RunKind | None = None,
         state: RunState | None = None,
+        project: str | None = None,
+        tags: Sequence[tuple[str, str | None]] = (),
         limit: int = 50,
         after: str | None = None,
     ) -> Sequence[Run]:
-        """Return runs, the newest first, those behind the run of id `after`."""
+        """Return runs, the newest first, those behind the run of id `after`.
+
+        With `tags` only those that have each name in their metadata, with its value; None: with any.
+        """
 
     @abstractmethod
     def report(
@@ -93,7 +101,7 @@ class RunStore(ABC):
         error: str | None = None,
         events: Sequence[Event] = (),
     ) -> Run:
-        """Put the run in a final state.
+        """Put the run in a final state; or give it back, with the state submitted, for somebody else to claim.
 
         Raises:
             Conflict: the token is not the newest, or the run is over.
@@ -101,10 +109,51 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    def expire(self, events: Callable[[Run], Sequence[Event]] = _no_events) -> Sequence[Run]:
-        """Fail every running run with `restart: never` whose lease has passed; return those.
+    def claim(
+        self,
+        run_id: str,
+        worker: str,
+        *,
+        lease: timedelta = timedelta(seconds=15),
+        instead_of: str | None = None,
+        events: Sequence[Event] = (),
+    ) -> Run:
+        """Hold a run that nobody holds, under a new token; return it as it is now.
 
+        It is one that was submitted, or whose lease has passed, where `restart` is not `never`. `instead_of` is a
+        worker whom the caller knows to be dead: his lease need not have passed.
+
+        Raises:
+            Conflict: somebody holds it, it shall end, or it is over.
+            NotFound: there is none of this id.
+        """
+
+    @abstractmethod
+    def expire(self, events: Callable[[Run], Sequence[Event]] = no_events) -> Sequence[Run]:
+        """Fail every running run with `restart: never`, or that shall end, whose lease has passed; return those.
+
+        Jobs are not touched: `JobStore.take` gives them to another worker.
         `events` is asked for the events of each failed run, which commit with its change.
+        """
+
+    @abstractmethod
+    def amend(
+        self,
+        run_id: str,
+        *,
+        revision: int | None = None,
+        spec: JsonObject | None = None,
+        cancel: bool = False,
+        events: Sequence[Event] = (),
+    ) -> Run:
+        """Write what is wanted of a run, whoever holds it; return the run as it is now.
+
+        `spec` replaces the spec and raises the revision; `revision` is the one that the caller has seen. With
+        `cancel` a run that nobody holds is cancelled at once, another one is `cancelling` until its holder ends it.
+
+        Raises:
+            Conflict: the revision is not the newest, or the run is over.
+            NotFound: there is none of this id.
         """
 
 
@@ -134,6 +183,19 @@ class ModelStore(ABC):
         """Return all versions by name, the newest first within a name."""
 
     @abstractmethod
+    def taken(self, name: str) -> Sequence[str]:
+        """Return every version that a name ever had, those that were removed too; none of them is given again."""
+
+    @abstractmethod
+    def remove(self, name: str, version: str, *, events: Sequence[Event] = ()) -> None:
+        """Take a version away for good: nothing finds it any more, and `add` refuses another one of its number.
+
+        Raises:
+            Conflict: an alias points at it.
+            ModelNotFound: there is no such version.
+        """
+
+    @abstractmethod
     def point(
         self,
         name: str,
@@ -159,6 +221,10 @@ class EventStore(ABC):
     """The outbox: durable events in the order of their commit."""
 
     @abstractmethod
+    def position(self, event_id: str | None = None) -> int | None:
+        """Return the position of the event of this id (None: not kept); without an id the newest one, or 0."""
+
+    @abstractmethod
     def append(self, events: Sequence[Event]) -> None:
         """Record events that go with no other change, all or none; an id that is known is passed over."""
 
@@ -169,11 +235,17 @@ class EventStore(ABC):
         after: int = 0,
         types: Sequence[str] = (),
         source: str = "",
+        subject: str | Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: int | None = None,
         limit: int = 100,
     ) -> Sequence[tuple[int, Event]]:
         """Return events with their positions, oldest first, those behind position `after`.
 
-        `types` are short types; `source` is a prefix of the event's source.
+        With `before` the newest first, those before that position (0: from the end). `types` are short types, or
+        `line.*` for all that begin with `line.`; `subject` is one, or any of several; `source` is a prefix of the
+        event's source; `since` (inclusive) and `until` (exclusive) bound its time.
         """
 
 
@@ -197,6 +269,51 @@ class PredictionStore(ABC):
         """Return rows with their positions in the wire form of a sample, oldest first."""
 
 
+class KeyStore(ABC):
+    """API keys: what recognises them, never the keys themselves."""
+
+    @abstractmethod
+    def add(self, key: ApiKey) -> ApiKey:
+        """Record a key; return it with the time that the database gave.
+
+        Raises:
+            Conflict: a key of this id exists.
+        """
+
+    @abstractmethod
+    def list(self) -> Sequence[ApiKey]:
+        """Return all keys, also those that are expired or revoked, the newest first."""
+
+    @abstractmethod
+    def revoke(self, key_id: str) -> ApiKey:
+        """Refuse the key from now on; one that is revoked already stays as it is.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+
+
+class RequestStore(ABC):
+    """The request log: who asked for what, when, and how it went."""
+
+    @abstractmethod
+    def record(self, rows: Sequence[RequestRow]) -> None:
+        """Record rows, all or none."""
+
+    @abstractmethod
+    def list(
+        self,
+        *,
+        route: str | None = None,
+        model: str | None = None,
+        caller: str | None = None,
+        least_status: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[tuple[int, RequestRow]]:
+        """Return rows with their positions, the newest first, those before position `before`."""
+
+
 class MetadataStore(ABC):
     """What the platform records, by kind. Every adapter passes `MetadataStoreContract`."""
 
@@ -204,6 +321,20 @@ class MetadataStore(ABC):
     models: ModelStore
     events: EventStore
     predictions: PredictionStore
+    keys: KeyStore
+    requests: RequestStore
+    jobs: JobStore
+    schedules: ScheduleStore
+    audit: AuditStore
+    deliveries: DeliveryStore
+
+    @abstractmethod
+    def forget(self, what: Kept, before: datetime, *, most: int = 1000) -> int:
+        """Delete at most `most` rows that are older than `before`, the oldest first; return how many went.
+
+        Of runs only those that are over; of events none that the newest position was given to; of the audit chain see
+        `AuditStore.forget`.
+        """
 
     @abstractmethod
     def close(self) -> None:

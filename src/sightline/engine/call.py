@@ -30,6 +30,7 @@ class Call:
         deadline_s: moment on the monotonic clock after which nobody wants the answer; None: no limit.
         cancelled: set when the caller gave up; None: it cannot.
         pinned: version of every model to use instead of the current one; None: the current one.
+        spans: seconds spent on `queue`, `inference`, ...; filled by the handle.
         versions: `name@version` of the models that ran, in the order of first use; filled by the handle.
     """
 
@@ -38,11 +39,16 @@ class Call:
     cancelled: Flag | None = None
     pinned: str | None = None
     versions: list[str] = field(default_factory=list)
+    spans: dict[str, float] = field(default_factory=dict)
 
     def note(self, version: str) -> None:
         """Record that `version` ran."""
         if version not in self.versions:
             self.versions.append(version)
+
+    def spent(self, span: str, seconds: float) -> None:
+        """Add to the time that was spent on `span`."""
+        self.spans[span] = self.spans.get(span, 0.0) + seconds
 
 
 _CURRENT: ContextVar[Call | None] = ContextVar("sightline_call", default=None)

@@ -17,7 +17,7 @@ import structlog
 from sightline.core.case import Case
 from sightline.core.errors import BrokenPlugin, SightlineError
 from sightline.core.plugins import Collector, Context, Source, SourceState
-from sightline.core.sample import Sample
+from sightline.core.sample import Frame, Sample
 from sightline.engine.call import Call, Priority
 from sightline.engine.counters import RunCounters
 from sightline.engine.feeds import Feed
@@ -58,7 +58,21 @@ class Surroundings:
             epoch=epoch,
             dropped=lambda reason, num: self.counters.dropped(source, reason, num),
             state=lambda state, reason: self.told(source, state, reason),
+            retrying=lambda at, tries: self.counters.retrying(source, at, tries),
+            warned=lambda text: self.warn(source, text),
+            first_size=self.counters.first_size(source),
         )
+
+    def saw(self, source: str, sample: Sample[Any]) -> None:
+        """Count a sample that the source gave, and notice a picture of another size."""
+        self.counters.read(source, sample.epoch)
+        if isinstance(sample.payload, Frame) and (text := self.counters.pictured(source, sample.payload.size)):
+            self.warn(source, text)
+
+    def warn(self, source: str, text: str) -> None:
+        """Show with a source what somebody should mend."""
+        if self.counters.warned(source, text):
+            log.warning("something to mend", source=source, what=text)
 
     def chain(self, source: str, epoch: int) -> Chain:
         """Return fresh predictors for `source`."""
@@ -68,6 +82,11 @@ class Surroundings:
             on_failure=lambda failure: self._failed(source, failure),
             call=lambda: Call(priority=Priority.STREAM),
         )
+
+    def observed(self, source: str, seconds: float, num: int) -> None:
+        """Tell the meter how long each of `num` samples took, from its feed to the writer."""
+        for _ in range(num):
+            self.context.ports.meter.observe("frame_seconds", seconds / num, case=self.case.name, source=source)
 
     def _failed(self, source: str, failure: Failure) -> None:
         reason = described(failure.error)
@@ -152,16 +171,33 @@ class Tail:
 class Lane:
     """Reads and analyses one source.
 
+    It has a stop of its own, so that one source of a run can end while the others go on.
+
     Args:
         around: what the lanes of the run share.
         name: id of the source.
         source: the source; a copy of it is read.
         joint: where all sources meet; None gives the source a tail of its own.
+        first_epoch: of the samples; a source that counts its epochs from 1 whatever it is told is set right.
+
+    Attributes:
+        wanted: the source as it was given.
+        epoch: of the newest sample.
+        error: why it ended, where that was an error.
     """
 
-    def __init__(self, around: Surroundings, name: str, source: Source, joint: Tail | None) -> None:
+    def __init__(
+        self, around: Surroundings, name: str, source: Source, joint: Tail | None, first_epoch: int = 1
+    ) -> None:
         self.name = name
+        self.wanted = source
+        self.epoch = first_epoch
         self.error: SightlineError | None = None
+        self._first_epoch = first_epoch
+        self._stopping = Event()
+        self._why = "the run was stopped"
+        self._stopped_s: float | None = None
+        around = replace(around, context=replace(around.context, stopping=self._stopping))
         self._around = around
         self._joint = joint
         self._source = replace(source)
@@ -172,10 +208,36 @@ class Lane:
             abandoned=around.abandoned,
         )
         self._entered_s: float | None = None
+        self._sign_s = 0.0  # when the source told a state for the last time
         self._left = False
         around.counters.add(name)
         self._reader = Thread(target=self._read, name=f"read-{name}", daemon=True)
         self._analyser = Thread(target=self._analyse, name=f"analyse-{name}", daemon=True)
+
+    @property
+    def source(self) -> Source:
+        """The copy of the source that is read."""
+        return self._source
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the source has given no sample and told no state, while somebody waits for one."""
+        entered_s, sign_s = self._entered_s, self._sign_s
+        if entered_s is None or self._left or not self._reader.is_alive():
+            return 0.0
+        return time.monotonic() - max(entered_s, sign_s)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True when the thread of a source that nobody stopped does not come back from foreign code."""
+        limit_s = self._source.stuck_after_s
+        return limit_s is not None and self._stopped_s is None and self.silent_s > limit_s
+
+    @property
+    def thread_ids(self) -> tuple[int, ...]:
+        """The threads that are at work for it, as the operating system knows them."""
+        threads = (self._reader, self._analyser)
+        return tuple(each.native_id for each in threads if each.native_id is not None and each.is_alive())
 
     @property
     def live(self) -> bool:
@@ -192,16 +254,24 @@ class Lane:
         self._reader.start()
         self._analyser.start()
 
-    def stuck_s(self, since_s: float) -> float:
-        """Return for how many seconds the reader has been inside the source's own code, counted from `since_s`."""
-        entered_s = self._entered_s
-        if entered_s is None or self._left or not self._reader.is_alive():
+    def stop(self, why: str = "the run was stopped") -> None:
+        """Read no more, and finish what was read; a second call does nothing."""
+        if self._stopped_s is None:
+            self._why, self._stopped_s = why, time.monotonic()
+        self._stopping.set()
+
+    @property
+    def stuck_s(self) -> float:
+        """For how many seconds the reader has been inside the source's own code since it was told to stop."""
+        entered_s, stopped_s = self._entered_s, self._stopped_s
+        if stopped_s is None or entered_s is None or self._left or not self._reader.is_alive():
             return 0.0
-        return time.monotonic() - max(entered_s, since_s)
+        return time.monotonic() - max(entered_s, stopped_s)
 
     def leave(self) -> None:
-        """Wait for the source no longer; what it gave until now is still analysed."""
+        """Wait for the source no longer, nor listen to it; what it gave until now is still analysed."""
         self._left = True
+        self._stopping.set()  # heard by other threads of the source, which would go on for ever
         self._feed.close()
 
     def _read(self) -> None:
@@ -211,16 +281,26 @@ class Lane:
         reason = "the source has ended"
         self._entered_s = time.monotonic()
         try:
-            self._source.open(around.seen_by(name))
+            self._source.open(self._world())
+            num_behind: int | None = None  # epochs that must be added to those of a source that begins at 1
             for sample in self._source.read():
                 self._entered_s = None
-                around.counters.read(name, sample.epoch)
+                if num_behind is None:
+                    num_behind = 0 if sample.epoch >= self._first_epoch else self._first_epoch - 1
+                if num_behind:
+                    sample = replace(sample, epoch=sample.epoch + num_behind)  # noqa: PLW2901 - the same one, set right
+                if self._left:
+                    break
+                self.epoch = max(self.epoch, sample.epoch)
+                around.saw(name, sample)
                 if not self._feed.put(sample.with_metadata(metadata) if metadata else sample):
                     around.counters.dropped(name, "abandoned")
                 self._entered_s = time.monotonic()
-                if around.context.stopping.is_set():
-                    reason = "the run was stopped"
+                if self._stopping.is_set():
+                    reason = self._why
                     break
+            else:
+                reason = self._why if self._stopping.is_set() else reason
         except Exception as error:  # a plug-in may raise anything; one source must not end the others
             self.error = as_ours(error, f"Source {name!r}")
             reason = str(self.error)
@@ -236,6 +316,21 @@ class Lane:
             if not self._left:  # then that was told already
                 around.told(name, SourceState.STOPPED, reason)
 
+    def _world(self) -> Context:
+        """Return the world of the source, which is listened to until it is left behind."""
+        world = self._around.seen_by(self.name, self._first_epoch)
+
+        def dropped(reason: str, num: int) -> None:
+            if not self._left:
+                world.dropped(reason, num)
+
+        def told(state: SourceState, reason: str) -> None:
+            self._sign_s = time.monotonic()
+            if not self._left:
+                world.state(state, reason)
+
+        return replace(world, dropped=dropped, state=told)
+
     def _analyse(self) -> None:
         """Analyser thread: samples from the feed through the stages to the writer."""
         around = self._around
@@ -247,6 +342,7 @@ class Lane:
                 tail.open()
             while samples := self._feed.take(1 if self.live else around.chunk):
                 num_taken = len(samples)
+                begin_s = time.monotonic()
                 if head is None or head.epoch != samples[0].epoch:
                     if head is not None:
                         head.close()
@@ -257,6 +353,7 @@ class Lane:
                         around.counters.rejected(self.name, sample.rejected.kind)
                 num_taken = sum(sample.rejected is None for sample in checked)
                 tail.take(checked)
+                around.observed(self.name, time.monotonic() - begin_s, len(samples))
                 num_taken = 0
         except Exception as error:  # noqa: BLE001 - the run must end with the cause, not hang without an analyser
             self._failed(error)

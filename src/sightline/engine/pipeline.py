@@ -64,6 +64,7 @@ class Chain:
     ) -> None:
         self.epoch = context.epoch
         self._case = case
+        self._context = context
         self._meter = context.ports.meter
         self._on_failure = on_failure
         self._call = call
@@ -86,13 +87,24 @@ class Chain:
         """Return `samples` with the predictions of every stage after `validation`; rejected ones as they are."""
         return self._through(samples, [step for step in self._steps if step.stage != PredictionStage.VALIDATION])
 
+    @property
+    def predictors(self) -> dict[str, Predictor]:
+        """The open copies by their keys, in the order in which they run."""
+        return {step.key: step.predictor for step in self._steps}
+
+    def renew(self) -> None:
+        """Put new copies in the place of those that remember earlier samples."""
+        for position, step in enumerate(self._steps):
+            if step.predictor.stateful:
+                copy = replace(step.predictor)
+                copy.open(self._context)
+                _close(step)
+                self._steps[position] = replace(step, predictor=copy)
+
     def close(self) -> None:
         """Close all copies; what one of them raises is logged, so that the others are closed too."""
         for step in reversed(self._steps):
-            try:
-                step.predictor.close()
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-                log.warning("predictor did not close", predictor=step.key, error=str(error))
+            _close(step)
         self._steps.clear()
 
     def _through(self, samples: Sequence[Sample[Any]], steps: Sequence[_Step]) -> list[Sample[Any]]:
@@ -161,6 +173,13 @@ class Chain:
             id(sample): replace(prediction, model=prediction.model or model, latency_ms=latency_ms)
             for sample, prediction in zip(samples, predictions, strict=True)
         }
+
+
+def _close(step: _Step) -> None:
+    try:
+        step.predictor.close()
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        log.warning("predictor did not close", predictor=step.key, error=str(error))
 
 
 def _with_answer(sample: Sample[Any], step: _Step, answer: Prediction | None) -> Sample[Any] | None:

@@ -5,8 +5,6 @@ One thread for all sinks, so that a sink needs no lock, and drawing or encoding 
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,19 +15,17 @@ from typing import Any
 import structlog
 
 from sightline.core.case import Case
-from sightline.core.errors import InvalidInput, SightlineError, Unavailable
-from sightline.core.events import Event as Happening
+from sightline.core.errors import SightlineError
 from sightline.core.events import events_of
 from sightline.core.plugins import Context, Sink
 from sightline.core.sample import Sample
 from sightline.engine.lanes import ALL_SOURCES, as_ours
+from sightline.engine.outbox import Outbox
 from sightline.engine.pipeline import kind_of
 
 log = structlog.get_logger()
 _CAPACITY = 8  # parcels of finished samples that wait, pictures and all; then analysers wait, and live sources drop
 _POLL_S = 0.2
-_MAX_UNRECORDED = 10_000  # events that wait for a database that is away; the oldest are lost beyond that
-_RETRY_S = 1.0
 _NO_ROOM_FOR = "events"  # how the snapshot calls what no database took
 
 
@@ -39,6 +35,7 @@ class Writer:
     Args:
         case: whose sinks.
         context: the world of the sinks.
+        outbox: takes the happenings among the findings; recorded here, for this thread may wait.
         stop: ends the run because a sink failed.
         abandoned: set when what waits is no longer wanted.
         watch: shown every finished sample, rejected ones too.
@@ -49,6 +46,7 @@ class Writer:
         case: Case,
         context: Context,
         *,
+        outbox: Outbox,
         stop: Callable[[Exception], None],
         abandoned: Event,
         watch: Callable[[Sample[Any]], None] | None = None,
@@ -56,6 +54,7 @@ class Writer:
         self.error: SightlineError | None = None
         self._case = case
         self._context = context
+        self._outbox = outbox
         self._stop = stop
         self._abandoned = abandoned
         self._watch = watch
@@ -64,8 +63,7 @@ class Writer:
         self._written = 0
         self._lost: dict[str, int] = {}
         self._logged: set[tuple[int, str]] = set()
-        self._unrecorded: deque[Happening] = deque()
-        self._retry_s: float | None = None
+        self._watchers: tuple[Callable[[Sample[Any]], None], ...] = ()
         self._ended = Event()
         self._waiting: Queue[Sequence[Sample[Any]] | None] = Queue(_CAPACITY)
         self._thread = Thread(target=self._work, name="write", daemon=True)
@@ -102,13 +100,26 @@ class Writer:
         with suppress(Full):  # the flag will do, a moment later
             self._waiting.put_nowait(None)
 
+    def add_watcher(self, look: Callable[[Sample[Any]], None]) -> None:
+        """Show every finished sample to one more, who is ours: quick, and never failing."""
+        self._watchers = (*self._watchers, look)
+
+    def settle(self) -> None:
+        """Let the sinks finish what goes on behind their close, now that the end of the run is recorded."""
+        for sink in self._sinks:
+            try:
+                sink.settle()
+            except Exception as error:  # noqa: BLE001 - the run is over; the other sinks must come to their end
+                log.error("sink did not settle", sink=type(sink).__name__, error=str(error))
+
     def made(self) -> dict[str, str]:
         """Return what the sinks leave behind for people to look at."""
         return {word: place for sink in self._sinks for word, place in sink.made.items()}
 
     def snapshot(self) -> Mapping[str, Any]:
         """Return the samples written, and those that a sink lost."""
-        return {"written": self._written, "lost": dict(self._lost)}
+        events = {_NO_ROOM_FOR: self._outbox.num_lost} if self._outbox.num_lost else {}
+        return {"written": self._written, "lost": {**self._lost, **events}}
 
     def _work(self) -> None:
         try:
@@ -116,13 +127,13 @@ class Writer:
                 self._tell(samples)
                 for position, sink in enumerate(self._sinks):
                     self._give(position, sink, samples)
+                self._outbox.record_due()  # what the sinks told
                 self._written += len(samples)
                 self._show(samples)
         except Exception as error:  # noqa: BLE001 - the run must end with the cause, not hang without a writer
             self._fail(error, "The writer")
             self._abandoned.set()
         finally:
-            self._record_rest()
             self._close_sinks()
 
     def _next(self) -> Sequence[Sample[Any]] | None:
@@ -132,63 +143,20 @@ class Writer:
             except Empty:
                 if self._ended.is_set():
                     break
-                self._record_due()  # also while all cameras are quiet
+                self._outbox.record_due()  # also while all cameras are quiet
         return None
 
     def _tell(self, samples: Sequence[Sample[Any]]) -> None:
-        """Record the happenings among the findings as durable events, and publish them."""
+        """Tell the happenings among the findings, which are recorded before the sinks get the samples."""
         case, run = self._case.name, self._context.run
-        events = [event for sample in samples for event in events_of(sample, case=case, run=run)]
-        self._unrecorded += events
-        self._record_due()
-        while len(self._unrecorded) > _MAX_UNRECORDED:
-            self._unrecorded.popleft()
-            self._lose(_NO_ROOM_FOR, 1)
-        for event in events:
-            self._context.ports.bus.publish(event)
-
-    def _record_due(self) -> None:
-        """Record the events that wait, unless the database failed a moment ago."""
-        if self._unrecorded and (self._retry_s is None or time.monotonic() >= self._retry_s):
-            self._record()
-
-    def _record(self) -> Exception | None:
-        """Record the events that wait; they go on waiting while the database is away, whose error is returned."""
-        begin = time.monotonic()
-        most = len(self._unrecorded)
-        while self._unrecorded:
-            parcel = list(self._unrecorded)[:most]
-            try:
-                self._context.ports.store.events.append(parcel)
-            except Unavailable as error:
-                if self._retry_s is None:
-                    log.warning("events wait for the database", error=str(error))
-                now = time.monotonic()
-                self._retry_s = now + max(_RETRY_S, now - begin)  # a database that is slow to fail must not eat us up
-                return error
-            except Exception as error:  # noqa: BLE001 - an event that cannot be kept must not keep back the others
-                if most == 1:
-                    if self._is_news(-1, error):
-                        log.error("event was not recorded", event_type=parcel[0].short_type, error=str(error))
-                    if not isinstance(error, InvalidInput):
-                        self._fail(error, "The database")
-                    self._lose(_NO_ROOM_FOR, 1)
-                    self._unrecorded.popleft()
-                most = 1  # one by one: one of them is such that no database takes it
-                continue
-            for _ in parcel:
-                self._unrecorded.popleft()
-        self._retry_s = None
-        return None
-
-    def _record_rest(self) -> None:
-        error = self._record()
-        if error is not None:
-            self._lose(_NO_ROOM_FOR, len(self._unrecorded))
-            self._fail(error, "The writer")
+        self._outbox.tell(*(event for sample in samples for event in events_of(sample, case=case, run=run)))
+        self._outbox.record_due()
 
     def _show(self, samples: Sequence[Sample[Any]]) -> None:
         """Show samples to the one who watches; when that fails, the run ends, and the sinks get the rest."""
+        for look in self._watchers:
+            for sample in samples:
+                look(sample)
         for sample in samples:
             if self._watch is None:
                 return

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from sightline.settings.model import ADDRESS, AppSettings, Section
+from sightline.settings.forms import ADDRESS, Section
+from sightline.settings.model import AppSettings
 
 PREFIX = "SIGHTLINE_"
 CONFIG_NAME = "SIGHTLINE_CONFIG"
@@ -91,11 +92,8 @@ def _leaves(section: type[Section], prefix: str = "", keys: tuple[str, ...] = ()
 SETTINGS: Mapping[str, Setting] = {setting.path: setting for setting in _leaves(AppSettings)}
 """Every setting by its path, in the order of the tree."""
 
-SECTIONS: Mapping[str, tuple[str, ...]] = {
-    head: tuple(path.partition(".")[2] for path in SETTINGS if path.startswith(f"{head}."))
-    for head in dict.fromkeys(path.partition(".")[0] for path in SETTINGS if "." in path)
-}
-"""Name of each section -> names inside it."""
+SECTIONS = frozenset(path[:at] for path in SETTINGS for at, letter in enumerate(path) if letter == ".")
+"""What stands before a dot in a path: `camera`, `medical.dicomweb`."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,8 @@ class Alias:
 
 
 ALIASES: tuple[Alias, ...] = (
+    Alias("SIGHTLINE_DATABASE_URL", "database.url"),
+    Alias("SIGHTLINE_AUTH", "auth.mode"),
     Alias("MMLA_CASES_ROOT", "cases_root"),
     Alias("MMLA_MODELS_ROOT", "models_root"),
     Alias("MMLA_ARTIFACTS_ROOT", "artifacts_root"),
@@ -192,7 +192,7 @@ def by_yaml_key(path: str) -> tuple[Target, ...]:
 
 
 def is_section(key: str) -> bool:
-    """True when a top-level YAML key holds further keys."""
+    """True when a key of YAML, with those above it before a dot, holds further keys."""
     return key in SECTIONS or key.lower() == "app"
 
 

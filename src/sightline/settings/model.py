@@ -6,76 +6,28 @@ called where its value depends on the machine) become the reference page and the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
-from pydantic.config import JsonDict
+from pydantic import Field, SecretStr, model_validator
 
-from sightline.core.urls import redacted
-
-ADDRESS: JsonDict = {"address": True}  # may carry a password: shown without it, may be given by *_FILE
-"""Mark (`json_schema_extra`) of a setting that is an address."""
-
-
-def default_data_root() -> Path:
-    """Return where a user's programs keep their data on this system, for instance `~/.local/share/sightline`."""
-    return Path(platformdirs.user_data_dir("sightline", appauthor=False))
-
-
-def _split(value: Any) -> Any:
-    """Split `a, b`, the form of lists in the environment; older systems wrote them as JSON."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            raise ValueError("it starts as a JSON list and is none") from None
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _with_scheme(value: Any) -> Any:
-    """Put `http://` before `minio:9000`, as the clients of MinIO do."""
-    return f"http://{value}" if isinstance(value, str) and value and "://" not in value else value
-
-
-def _file_name(value: Any) -> Any:
-    if isinstance(value, str) and (not value or value in (".", "..") or "/" in value or "\\" in value):
-        raise ValueError("it must be a file name without a folder")
-    return value
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Endpoint = Annotated[str, BeforeValidator(_with_scheme)]
-FileName = Annotated[str, BeforeValidator(_file_name)]
-Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
-
-
-class Section(BaseModel):
-    """Settings that belong together; frozen, unknown names are errors, its repr tells no password."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        coerce_numbers_to_str=True,  # `url: 0` is a webcam, `device: 0` a GPU
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        for name, value in super().__repr_args__():
-            field = type(self).model_fields.get(name or "")
-            is_address = field is not None and field.json_schema_extra == ADDRESS
-            yield name, redacted(value) if is_address and isinstance(value, str) else value
+from sightline.settings.forms import (
+    ADDRESS,
+    AuthMode,
+    Endpoint,
+    FileName,
+    Level,
+    Names,
+    Section,
+    default_data_root,
+)
+from sightline.settings.work import (
+    BackendSettings,
+    JobsSettings,
+    MedicalSettings,
+    WebhooksSettings,
+)
 
 
 class DatabaseSettings(Section):
@@ -148,8 +100,26 @@ class ModelsSettings(Section):
         examples=[4],
         json_schema_extra={"default_text": "number of processor cores"},
     )
-    max_batch: int = Field(default=8, ge=1, description="Most rows in one call of a model.", examples=[8])
+    max_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most rows in one call of a model.",
+        examples=[8],
+        json_schema_extra={"default_text": "measured in the first idle moment after a model is loaded"},
+    )
     queue_rows: int = Field(default=256, ge=1, description="Most rows that wait for one model.", examples=[256])
+    memory_mb: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory for open models; the least recently used one makes room for the next. None: no limit.",
+        examples=[2048],
+    )
+    cache_mb: int = Field(
+        default=0,
+        ge=0,
+        description="Memory for answers that are given again to equal requests; 0: none.",
+        examples=[64],
+    )
 
 
 class AdaptersSettings(Section):
@@ -177,33 +147,131 @@ class LogSettings(Section):
     )
 
 
-class BackendSettings(Section):
-    """The program that asks this one."""
+class ServerSettings(Section):
+    """The HTTP and gRPC server of `sightline serve`."""
 
-    url: str | None = Field(
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen at; 0.0.0.0 is every one.",
+        examples=["0.0.0.0"],  # noqa: S104 - an example for those who want it
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port of HTTP; 0 takes a free one.", examples=[8000])
+    grpc_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port of gRPC; None: no gRPC; 0 takes a free one.", examples=[8001]
+    )
+    tls_cert: Path | None = Field(default=None, description="Certificate (PEM) for TLS.", examples=["tls/cert.pem"])
+    tls_key: Path | None = Field(default=None, description="Key (PEM) of the certificate.", examples=["tls/key.pem"])
+    cors_origins: Names = Field(
+        default=(),
+        description="Origins of web pages that may ask; on a loopback address those of loopback always may.",
+        examples=["https://app.example.org"],
+    )
+    max_body_mb: int = Field(default=64, ge=1, description="Largest request body in MiB.", examples=[64])
+    max_upload_mb: int = Field(
+        default=4096, ge=1, description="Largest object that may be uploaded, in MiB.", examples=[4096]
+    )
+    object_folders: Names = Field(
+        default=("uploads/", "results/"),
+        description="What the keys begin with that callers may read, write and have worked on; never folders of the "
+        "platform itself (`models/`, `runs/`). `{project}` is the project of the caller; for admins, each.",
+        examples=["uploads/,results/,studies/"],
+    )
+    threads: int | None = Field(
         default=None,
-        description="Address of the application that hears of results.",
-        examples=["http://backend:8080"],
-        json_schema_extra=ADDRESS,
+        ge=1,
+        description="Threads that work on requests which need more than a model (decoding, predictors).",
+        examples=[8],
+        json_schema_extra={"default_text": "4 for each processor core"},
+    )
+    queue: int = Field(default=128, ge=1, description="Most requests that wait for a thread.", examples=[128])
+    deadline_s: float = Field(
+        default=60.0, gt=0, description="Seconds that a request may take which names no deadline.", examples=[10.0]
+    )
+    body_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds in which a request body must have arrived.", examples=[30.0]
+    )
+    drain_s: float = Field(
+        default=30.0, ge=0, description="Seconds that what runs may take to finish after SIGTERM.", examples=[30.0]
     )
 
 
 class AuthSettings(Section):
     """Who may ask."""
 
+    mode: AuthMode = Field(
+        default="auto",
+        description="`auto` asks for a key except on a loopback address, `on` always, `off` never.",
+        examples=["on"],
+    )
     service_token: SecretStr | None = Field(
         default=None, description="Token that other programs show.", examples=["a-long-random-text"]
     )
-
-
-class MedicalSettings(Section):
-    """Medical cases."""
-
-    default_profile: str | None = Field(
-        default=None, description="Profile of a request that names none.", examples=["lung"]
+    insecure: bool = Field(
+        default=False,
+        description="Take secrets of published examples (`change_me_secure_token`, `minioadmin`) outside loopback too.",
+        examples=[True],
     )
-    decision_threshold: float | None = Field(
-        default=None, ge=0, le=1, description="Probability from which a finding is positive.", examples=[0.5]
+    rate_per_minute: int | None = Field(
+        default=None, ge=1, description="Requests a minute that each key may make. None: no limit.", examples=[600]
+    )
+    jwks: str | None = Field(
+        default=None,
+        description="File or address of the public keys (JWKS) that sign tokens (RS256, ES256).",
+        examples=["https://login.example.org/.well-known/jwks.json"],
+        json_schema_extra=ADDRESS,
+    )
+    jwt_secret: SecretStr | None = Field(
+        default=None, description="Secret that signs tokens on a single node (HS256).", examples=["32-random-bytes"]
+    )
+    jwt_issuer: str | None = Field(
+        default=None, description="`iss` that tokens must carry.", examples=["https://login.example.org/"]
+    )
+    jwt_audience: str | None = Field(default=None, description="`aud` that tokens must carry.", examples=["sightline"])
+
+
+class RecordsSettings(Section):
+    """How long is kept what the server writes down."""
+
+    request_days: int = Field(
+        default=30, ge=0, description="Days that rows of the request log are kept; 0: none are written.", examples=[30]
+    )
+    event_days: int = Field(default=90, ge=1, description="Days that events are kept.", examples=[90])
+    prediction_days: int = Field(default=30, ge=1, description="Days that predictions are kept.", examples=[30])
+    run_days: int = Field(default=365, ge=1, description="Days that ended runs are kept.", examples=[365])
+    audit_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days that lines of the audit chain are kept, at least; 0: for ever. A line tells what went.",
+        examples=[730],
+    )
+    media_days: int = Field(
+        default=30, ge=1, description="Days that pictures and clips of events are kept.", examples=[30]
+    )
+    media_gb: float | None = Field(
+        default=20.0,
+        gt=0,
+        description="Gigabytes that they may take; beyond that the oldest go. None: no limit.",
+        examples=[20.0],
+    )
+
+
+class MeterSettings(Section):
+    """What the meters do besides counting."""
+
+    emf: bool = Field(
+        default=False,
+        description="Also write CloudWatch embedded metric lines on stdout.",
+        examples=[True],
+    )
+    emf_namespace: str = Field(default="Sightline", description="Namespace of those lines.", examples=["Sightline"])
+    service: str = Field(default="sightline", description="Their dimension `service`.", examples=["door-camera"])
+    otel: bool = Field(
+        default=False,
+        description="Send OpenTelemetry spans where `OTEL_EXPORTER_OTLP_ENDPOINT` says (extra `otel`).",
+        examples=[True],
+    )
+    log_every: int = Field(
+        default=50, ge=1, description="Frames or requests between two of those lines.", examples=[50]
     )
 
 
@@ -265,7 +333,12 @@ class AppSettings(Section):
     adapters: AdaptersSettings = Field(default_factory=AdaptersSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     backend: BackendSettings = Field(default_factory=BackendSettings)
+    webhooks: WebhooksSettings = Field(default_factory=WebhooksSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
+    records: RecordsSettings = Field(default_factory=RecordsSettings)
+    jobs: JobsSettings = Field(default_factory=JobsSettings)
+    meter: MeterSettings = Field(default_factory=MeterSettings)
     medical: MedicalSettings = Field(default_factory=MedicalSettings)
 
     @model_validator(mode="before")

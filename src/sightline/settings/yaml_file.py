@@ -53,15 +53,14 @@ def from_yaml(path: Path, shown: str, environ: Mapping[str, str]) -> Iterator[Gi
         ) from None
 
 
-def _leaves(loader: yaml.SafeLoader, root: yaml.Node, shown: str) -> Iterator[tuple[str, str, Any]]:
+def _leaves(loader: yaml.SafeLoader, node: yaml.Node, shown: str, section: str = "") -> Iterator[tuple[str, str, Any]]:
     """Yield dotted key, place and value of each leaf; a section with nothing below it is passed over."""
-    for key, line, node in _items(loader, root, shown, "The settings file"):
+    for name, line, inner in _items(loader, node, shown, section or "The settings file"):
+        key, origin = (f"{section}.{name}" if section else name), f"{shown}:{line}"
         if not is_section(key):
-            yield key, f"{shown}:{line}", _constructed(loader, node, f"{shown}:{line}")
-        elif not _is_null(node):
-            for inner, inner_line, leaf in _items(loader, node, shown, key):
-                origin = f"{shown}:{inner_line}"
-                yield f"{key}.{inner}", origin, _constructed(loader, leaf, origin)
+            yield key, origin, _constructed(loader, inner, origin)
+        elif not _is_null(inner):
+            yield from _leaves(loader, inner, shown, key)
 
 
 def _constructed(loader: yaml.SafeLoader, node: yaml.Node, origin: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sightline.core.codec import to_json
@@ -11,6 +11,9 @@ from sightline.core.errors import InvalidInput
 
 NAME_LIMIT = 512
 """Most characters of an id, a name or a source."""
+
+_LARGEST = (1 << 63) - 1
+"""Largest integer that the databases keep."""
 
 JSON_LIMIT = 64 << 20
 """Most bytes of one JSON value; the databases themselves stop at about 1 GB."""
@@ -41,6 +44,51 @@ def checked_text(value: str) -> str:
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+def checked_filter(value: str) -> str:
+    """Return a text that rows are to have.
+
+    Raises:
+        InvalidInput: no row can have it: NUL, or half a surrogate pair.
+    """
+    if "\0" in value:
+        raise InvalidInput(f"Nothing is called {value[:80]!r}.", cure="Leave the NUL out.")
+    return checked_text(value)
+
+
+def checked_label(value: str, what: str) -> str:
+    """Return a name that may be empty.
+
+    Raises:
+        InvalidInput: it is too long, or has characters that no database keeps.
+    """
+    return checked_name(value, what) if value else ""
+
+
+def checked_number(value: int, what: str) -> int:
+    """Return a position, a token or a count.
+
+    Raises:
+        InvalidInput: it is negative or larger than a database keeps.
+    """
+    if not 0 <= value <= _LARGEST:
+        raise InvalidInput(f"{what} is out of range.", cure="Use a number from 0 to 2**63 - 1.")
+    return value
+
+
+def checked_time(value: datetime, what: str) -> datetime:
+    """Return a time in UTC.
+
+    Raises:
+        InvalidInput: it does not say its zone, or lies outside the years 1 to 9999.
+    """
+    if value.tzinfo is None:
+        raise InvalidInput(f"{what} is {value.isoformat()}, without a zone.", cure="Write 2026-11-20T12:00:41Z")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(f"{what} cannot be {value.isoformat()}.") from None
+
+
 def checked_limit(limit: int) -> int:
     """Return the largest number of rows that is wanted.
 
@@ -49,7 +97,7 @@ def checked_limit(limit: int) -> int:
     """
     if limit < 1:
         raise InvalidInput(f"limit is {limit}; it must be at least 1.")
-    return limit
+    return min(limit, _LARGEST)
 
 
 def checked_lease(lease: timedelta) -> timedelta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +35,10 @@ class Dialect(ABC):
         """Wait for the turn of one that writes, where only one may."""
 
     @abstractmethod
+    def begin(self, connection: Connection, *, writes: bool) -> None:
+        """Begin a transaction, where the driver does not do so by itself."""
+
+    @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
         """Keep others from migrating until this transaction ends."""
 
@@ -51,6 +56,26 @@ class Dialect(ABC):
 
         It must be the first thing that a transaction writes.
         """
+
+    @abstractmethod
+    def ordering(self, connection: Connection) -> AbstractContextManager[Callable[[list[dict[str, Any]]], None]]:
+        """Keep others from writing events in the block; it gives what writes rows, once, as the last thing there.
+
+        For a transaction that learns what its events tell of by changing rows: it does so in the block, and nothing
+        that waits.
+        """
+
+    @abstractmethod
+    def lock_limits(self, connection: Connection) -> None:
+        """Keep others from taking jobs of limited cases until this transaction ends."""
+
+    @abstractmethod
+    def holds(self, text: ColumnElement[str], part: str) -> ColumnElement[bool]:
+        """Return whether `part` stands anywhere in `text`, letter by letter, as SQL."""
+
+    @abstractmethod
+    def has_text(self, column: ColumnElement[Any], name: str, text: str | None) -> ColumnElement[bool]:
+        """Return whether a JSON object has the member `name`, and this text there; None: any; as SQL."""
 
     @abstractmethod
     def settled_events(self, query: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from sightline.adapters.database.checks import plain
+from sightline.adapters.database.checks import checked_filter, plain
 from sightline.adapters.database.tables import alias_moves, aliases, models
 from sightline.adapters.database.transactions import Transactions
 from sightline.core.errors import Conflict, ModelNotFound
@@ -21,6 +21,7 @@ from sightline.core.stores import ModelStore
 DEFAULT_ALIAS = "production"
 """What a model's name alone means, where this alias is set."""
 
+_REMOVED = "removed"  # in the JSON of a card: its version was taken away; the row keeps the number
 _CARD_FIELDS = frozenset(field.name for field in fields(ModelCard))
 
 
@@ -49,13 +50,15 @@ class SqlModels(ModelStore):
 
     def get(self, name: str, version: str | None = None) -> Model:
         """Return one version."""
+        name, version = checked_filter(name), None if version is None else checked_filter(version)
         with self._transactions.reading() as connection:
             pointed = _aliases(connection, name)[name]
             wanted = pointed.get(DEFAULT_ALIAS) if version is None else version
-            query = select(models).where(models.c.name == name).order_by(models.c.position.desc()).limit(1)
-            row = connection.execute(query if wanted is None else query.where(models.c.version == wanted)).one_or_none()
-            if row is None and wanted in pointed:
-                row = connection.execute(query.where(models.c.version == pointed[wanted])).one()
+            query = select(models).where(models.c.name == name).order_by(models.c.position.desc())
+            if wanted is not None:  # a version of this very name goes before what an alias of this name points at
+                meant = {wanted, pointed.get(wanted, wanted)}
+                query = query.where(models.c.version.in_(meant)).order_by(None).order_by(models.c.version != wanted)
+            row = next(filter(_is_there, connection.execute(query)), None)
             if row is None:
                 raise _not_found(connection, name, version)
         return _model(row, _pointing_at(pointed, row.version))
@@ -64,20 +67,43 @@ class SqlModels(ModelStore):
         """Return all versions."""
         query = select(models)
         if name is not None:
-            query = query.where(models.c.name == name)
+            query = query.where(models.c.name == checked_filter(name))
         with self._transactions.reading() as connection:
             pointed = _aliases(connection, name)
             rows = connection.execute(query.order_by(models.c.position.desc())).all()
         # Sorted here: the databases disagree about the order of letters.
-        by_name = sorted(rows, key=lambda row: str(row.name))
+        by_name = sorted(filter(_is_there, rows), key=lambda row: str(row.name))
         return [_model(row, _pointing_at(pointed[row.name], row.version)) for row in by_name]
+
+    def taken(self, name: str) -> Sequence[str]:
+        """Return every version that a name ever had."""
+        query = select(models.c.version).where(models.c.name == checked_filter(name))
+        with self._transactions.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def remove(self, name: str, version: str, *, events: Sequence[Event] = ()) -> None:
+        """Empty the row of a version, and keep it for its number."""
+        name, version = checked_filter(name), checked_filter(version)
+        here = (models.c.name == name, models.c.version == version)
+        with self._transactions.writing(events) as connection:
+            row = connection.execute(select(models).where(*here).with_for_update()).one_or_none()
+            if row is None or not _is_there(row):
+                raise _not_found(connection, name, version)
+            if pointing := _pointing_at(_aliases(connection, name)[name], version):
+                raise Conflict(
+                    f"The alias {pointing[0]} points at {name}@{version}.", cure="Move it to another version first."
+                )
+            connection.execute(update(models).where(*here).values(card={**row.card, _REMOVED: True}, files={}))
 
     def point(self, name: str, alias: str, version: str, *, expected: str | None, events: Sequence[Event] = ()) -> None:
         """Move `alias` by compare-and-set."""
         checked_model_name(alias)
+        name, version = checked_filter(name), checked_filter(version)
+        expected = None if expected is None else checked_filter(expected)
         with self._transactions.writing(events) as connection:
-            known = select(models.c.version).where(models.c.name == name, models.c.version == version)
-            if connection.execute(known).one_or_none() is None:
+            known = select(models).where(models.c.name == name, models.c.version == version).with_for_update()
+            row = connection.execute(known).one_or_none()
+            if row is None or not _is_there(row):
                 raise _not_found(connection, name, version)
             target = {"name": name, "alias": alias, "version": version}
             if expected is None:
@@ -98,7 +124,7 @@ class SqlModels(ModelStore):
         """Return the moves of an alias, the newest first."""
         query = (
             select(alias_moves.c.moved, alias_moves.c.version)
-            .where(alias_moves.c.name == name, alias_moves.c.alias == alias)
+            .where(alias_moves.c.name == checked_filter(name), alias_moves.c.alias == checked_filter(alias))
             .order_by(alias_moves.c.position.desc())
         )
         with self._transactions.reading() as connection:
@@ -143,16 +169,18 @@ def _aliases(connection: Connection, name: str | None) -> defaultdict[str, dict[
     return found
 
 
+def _is_there(row: Row[Any]) -> bool:
+    return _REMOVED not in row.card
+
+
 def _pointing_at(pointed: Mapping[str, str], version: str) -> tuple[str, ...]:
     return tuple(sorted(alias for alias, target in pointed.items() if target == version))
 
 
 def _not_found(connection: Connection, name: str, version: str | None) -> ModelNotFound:
     """Say what there is instead."""
-    versions = connection.execute(
-        select(models.c.version).where(models.c.name == name).order_by(models.c.position.desc()).limit(20)
-    ).scalars()
-    if known := list(versions):
+    rows = connection.execute(select(models).where(models.c.name == name).order_by(models.c.position.desc()).limit(20))
+    if known := [row.version for row in rows if _is_there(row)]:
         return ModelNotFound(f"The model {name} has no version or alias {version!r}. Known: {', '.join(known)}.")
-    names = connection.execute(select(models.c.name).distinct().limit(50)).scalars()
+    names = {row.name for row in connection.execute(select(models).limit(200)) if _is_there(row)}
     return ModelNotFound(f"No model is called {name!r}. Known: {', '.join(sorted(names)) or 'none'}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from sightline.adapters.database.checks import checked_limit, checked_name
+from sightline.adapters.database.checks import checked_filter, checked_limit, checked_name, checked_number
 from sightline.adapters.database.tables import predictions
 from sightline.adapters.database.transactions import Transactions
 from sightline.core.codec import encode_sample
@@ -21,6 +21,7 @@ class SqlPredictions(PredictionStore):
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._now = transactions.dialect.now
 
     def record(self, run_id: str, case: str, samples: Sequence[Sample[Any]]) -> None:
         """Record the samples without their payloads."""
@@ -38,7 +39,7 @@ class SqlPredictions(PredictionStore):
         ]
         if rows:
             with self._transactions.writing() as connection:
-                connection.execute(insert(predictions), rows)
+                connection.execute(insert(predictions).values(recorded=self._now()), rows)
 
     def list(
         self,
@@ -54,11 +55,13 @@ class SqlPredictions(PredictionStore):
         On PostgreSQL a position may appear below one that was seen already while several processes record;
         whoever follows what happens now reads the bus.
         """
-        query = select(predictions.c.position, predictions.c.body).where(predictions.c.position > after)
+        query = select(predictions.c.position, predictions.c.body).where(
+            predictions.c.position > checked_number(after, "after")
+        )
         wanted = {predictions.c.run_id: run_id, predictions.c.case_name: case, predictions.c.source: source}
         for column, value in wanted.items():
             if value is not None:
-                query = query.where(column == value)
+                query = query.where(column == checked_filter(value))
         with self._transactions.reading() as connection:
             rows = connection.execute(query.order_by(predictions.c.position).limit(checked_limit(limit))).all()
         return [(row.position, row.body) for row in rows]

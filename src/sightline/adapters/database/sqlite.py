@@ -12,13 +12,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, create_engine, func, insert
+from sqlalchemy import ColumnElement, Connection, Engine, Table, create_engine, exists, func, literal, select
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL
@@ -29,9 +29,6 @@ from sightline.adapters.database.dialect import WAIT_S, Dialect
 from sightline.adapters.database.tables import UtcTime, events
 from sightline.core.codec import from_json
 from sightline.core.errors import ConfigError, InvalidInput, SightlineError, StorageFull, Unavailable
-
-WRITES = "sightline_writes"
-"""Execution option of a connection whose transactions will write."""
 
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%f000Z"  # %f has milliseconds: all that SQLite's clock gives
 
@@ -48,6 +45,8 @@ class Sqlite(Dialect):
         self._url = url.set(database=str(path))
         self._writer = threading.Lock()
         self._wait_s = _wait_s(url)
+        known = sqlite_insert(events).on_conflict_do_nothing(index_elements=[events.c.id])
+        self._append = known.values(recorded=self.now())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -67,7 +66,6 @@ class Sqlite(Dialect):
             hide_parameters=True,
         )
         sqlalchemy_event.listen(engine, "connect", _set_up)
-        sqlalchemy_event.listen(engine, "begin", _begin)
         return engine
 
     @contextmanager
@@ -79,6 +77,13 @@ class Sqlite(Dialect):
             yield
         finally:
             self._writer.release()
+
+    def begin(self, connection: Connection, *, writes: bool) -> None:
+        """Take the lock for writing at once: a transaction that reads first and writes then could fail half way.
+
+        It is said here and not by a listener of the engine, which would be dear: it makes each statement look for more.
+        """
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE has the file already."""
@@ -93,7 +98,25 @@ class Sqlite(Dialect):
 
     def append_events(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
         """Write the rows; one writer at a time means that positions are in the order of commits."""
-        connection.execute(insert(events).prefix_with("OR IGNORE"), rows)
+        connection.execute(self._append, rows)
+
+    @contextmanager
+    def ordering(self, connection: Connection) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+        """Lock nothing: there is one writer at a time."""
+        yield lambda rows: self.append_events(connection, rows)
+
+    def lock_limits(self, connection: Connection) -> None:
+        """Do nothing: there is one writer at a time."""
+
+    def holds(self, text: ColumnElement[str], part: str) -> ColumnElement[bool]:
+        """Return `instr`; LIKE would take `A` for `a`."""
+        return func.instr(text, part) > 0
+
+    def has_text(self, column: ColumnElement[Any], name: str, text: str | None) -> ColumnElement[bool]:
+        """Look through `json_each`: in a path of `json_extract` a name could not hold every character."""
+        member = func.json_each(column).table_valued("key", "value")
+        query = select(literal(1)).select_from(member).where(member.c.key == name)
+        return exists(query if text is None else query.where(member.c.value == text))
 
     def settled_events(self, query: Any) -> Any:
         """Return `query`: no other transaction is under way with a lower position."""
@@ -163,9 +186,3 @@ def _journal_mode(connection: sqlite3.Connection) -> str:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
             time.sleep(0.01)
-
-
-def _begin(connection: Connection) -> None:
-    """Take the lock for writing at once: a transaction that reads first and writes then could fail half way."""
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sightline.adapters.database.checks import checked_name
 from sightline.adapters.database.dialect import WAIT_S, Dialect
-from sightline.adapters.database.sqlite import WRITES, Sqlite
+from sightline.adapters.database.sqlite import Sqlite
 from sightline.core.codec import encode_event
 from sightline.core.errors import ConfigError, SightlineError, Unavailable
 from sightline.core.events import Event
@@ -33,13 +33,13 @@ class Transactions:
     def __init__(self, url: str | Path) -> None:
         self.dialect: Dialect = _dialect(url)
         self._engine = self.dialect.engine()
-        self._writing = self._engine.execution_options(**{WRITES: True})
         self._closed = False
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection for reading; it goes back at the end."""
         with self._ours(), self._engine.begin() as connection:
+            self.dialect.begin(connection, writes=False)
             yield connection
 
     @contextmanager
@@ -50,10 +50,22 @@ class Transactions:
         anything raises, and takes them back.
         """
         rows = [_row(event) for event in events]
-        with self._ours(), self.dialect.turn(), self._writing.begin() as connection:
+        with self._ours(), self.dialect.turn(), self._engine.begin() as connection:
+            self.dialect.begin(connection, writes=True)
             if rows:
                 self.dialect.append_events(connection, rows)
             yield connection
+
+    @contextmanager
+    def ordering(self, connection: Connection) -> Iterator[Callable[[Sequence[Event]], None]]:
+        """Give what writes events once, for a transaction that could not know them before; see `Dialect.ordering`."""
+        with self.dialect.ordering(connection) as append:
+
+            def tell(events: Sequence[Event]) -> None:
+                if events:
+                    append([_row(event) for event in events])
+
+            yield tell
 
     def close(self) -> None:
         """Close all connections."""
@@ -103,6 +115,7 @@ def _row(event: Event) -> dict[str, Any]:
         "id": checked_name(event.id, "The id of an event"),
         "short_type": checked_name(event.short_type, "The type of an event"),
         "source": checked_name(event.source, "The source of an event"),
+        "subject": checked_name(event.subject, "The subject of an event") if event.subject else None,
         "time": event.time,
         "body": encode_event(event),
     }
