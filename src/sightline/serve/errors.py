@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -51,6 +52,41 @@ _CURES: Mapping[type[SightlineError], str] = MappingProxyType(
     }
 )
 """Error type -> what to do, where the error itself does not say."""
+
+
+_REMOTE = tuple(
+    (re.compile(words), instead)
+    for words, instead in (
+        (r"Run (?:again )?with --debug\b.*", "Report the request id."),
+        (r"; sightline list and sightline models list show what there is", ""),
+        (r"sightline models show (\S+)", r"GET /api/v1/models/\1"),
+        (r"sightline models list\b", "GET /api/v1/models"),
+        (r"sightline models add\b[^,;.]*(?:\.onnx)?[^,;.]*(?:\.\.\.)?", "POST /api/v1/models"),
+        (r"sightline list(?: --check)?", "GET /api/v1/cases"),
+        (r"sightline probe URL", "POST /api/v1/sources/probe"),
+        (r"sightline keys list", "GET /api/v1/keys"),
+        (r"sightline serve CASE --run", "POST /api/v1/runs"),
+        (r"--source (\S+)=URL", r"source: \1=URL"),
+        (r"--source\b", "source"),
+        (r"--preprocess\b", "preprocessing"),
+        (r"--postprocess\b", "postprocessing"),
+    )
+)
+"""Words of the command line in cures -> those of whoever asks by HTTP."""
+
+
+def remote_cure(error: SightlineError) -> str:
+    """Return one line that tells somebody who asks from outside what to do; he has no command line here."""
+    text = cure(error)
+    if "--" in text or "sightline " in text:
+        for words, instead in _REMOTE:
+            text = words.sub(instead, text)
+    return text
+
+
+def told_problem(error: SightlineError) -> dict[str, str]:
+    """Return what a list of problems says of one: its code, what is wrong, and what to do about it."""
+    return {"code": error.code, "message": str(error), "cure": remote_cure(error)}
 
 
 def cure(error: SightlineError) -> str:

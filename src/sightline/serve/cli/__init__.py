@@ -12,7 +12,22 @@ from typing import Annotated, Any
 
 import typer
 
-from sightline.serve.cli import cases, config, doctor, models, run
+from sightline.serve.cli import (
+    audit,
+    capture,
+    cases,
+    config,
+    demo,
+    doctor,
+    export,
+    keys,
+    models,
+    run,
+    runs,
+    serve,
+    submit,
+    worker,
+)
 from sightline.serve.cli.session import Session
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -26,12 +41,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(run.demo)
+app.command("demo")(demo.demo)
 app.command("list")(cases.list_)
 app.command("run")(run.run)
+app.command("serve")(serve.serve)
+app.command("submit")(submit.submit)
+app.command("worker")(worker.worker)
 app.command("probe")(cases.probe)
+app.command("capture")(capture.capture)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
+app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
 
 

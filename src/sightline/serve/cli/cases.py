@@ -12,6 +12,7 @@ from sightline.serve.cli.session import print_json, session_of, show_problems
 if TYPE_CHECKING:
     from sightline.build.catalog import Listed
     from sightline.build.folders import CasePlace
+    from sightline.core.profiles import ProfileFile
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -22,15 +23,17 @@ def list_(
     check: Annotated[bool, typer.Option("--check", help="Import each one and report what is broken.")] = False,
     json: AsJson = False,
 ) -> None:
-    """List cases and plug-ins; nothing is imported, unless --check is given."""
+    """List cases, plug-ins and profiles; no plug-in is imported, unless --check is given."""
     session = session_of(context)
     with session.errors():
         from sightline.build.catalog import Catalog
         from sightline.build.folders import list_cases
+        from sightline.build.profiles import all_profiles
 
-        loaded = session.settings()
+        loaded, catalog = session.settings(), Catalog()
         places = list_cases(loaded)
-        listed = Catalog().listed()
+        listed = catalog.listed()
+        profiles = all_profiles(loaded.settings, catalog, places)
         problems: list[dict[str, str]] = []
         if check:
             from sightline.build.checking import check_all
@@ -45,11 +48,23 @@ def list_(
                         for place in places
                     ],
                     "plugins": [vars(plugin) for plugin in listed],
+                    "profiles": [
+                        {
+                            "name": each.name,
+                            "title": each.title,
+                            "origin": origin,
+                            "path": str(each.path),
+                            "hidden_by": "" if each.hidden_by is None else str(each.hidden_by),
+                            "problem": "" if each.error is None else str(each.error),
+                        }
+                        for each, origin in profiles
+                    ],
                     **({"problems": problems} if check else {}),
                 }
             )
         else:
             _show(places, listed)
+            _show_profiles(profiles)
             if check:
                 typer.echo("")
                 show_problems(problems)
@@ -110,6 +125,18 @@ def _show(places: list[CasePlace], listed: list[Listed]) -> None:
         for plugin in listed:
             if plugin.kind == kind:
                 typer.echo(f"  {plugin.name:<{width}}  {_package(plugin):<{packages}}  {plugin.target}")
+
+
+def _show_profiles(profiles: list[tuple[ProfileFile, str]]) -> None:
+    if not profiles:
+        return
+    typer.echo("\nProfiles")
+    name = max(len(each.name) for each, _ in profiles)
+    place = max(len(origin) for _, origin in profiles)
+    for each, origin in profiles:
+        said = f"broken: {each.error}" if each.error is not None else each.title
+        hidden = f"  (hidden by {each.hidden_by})" if each.hidden_by is not None else ""
+        typer.echo(f"  {each.name:<{name}}  {origin:<{place}}  {said}{hidden}".rstrip())
 
 
 def _package(plugin: Listed) -> str:

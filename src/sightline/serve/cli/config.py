@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sightline.core.errors import SightlineError
 from sightline.serve.cli.session import print_json, session_of, show_problems
+from sightline.serve.errors import cure
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 app = typer.Typer(help="Show and check the settings.", no_args_is_help=True)
@@ -33,14 +35,14 @@ def show(
 
 @app.command("check")
 def check(context: typer.Context, *, json: AsJson = False) -> None:
-    """Check the settings, and import every case and plug-in."""
+    """Check the settings and the public keys they name, and import every case and plug-in."""
     session = session_of(context)
     with session.errors():
         from sightline.build.checking import check_all
 
         with session.build() as build:
             loaded = build.loaded
-            problems = check_all(build)
+            problems = [*_keys(build.settings.auth.jwks), *check_all(build)]
         given = sum(row.origin != "default" for row in loaded.rows())
         if json:
             print_json({"file": loaded.file, "num_changed": given, "problems": problems})
@@ -51,6 +53,18 @@ def check(context: typer.Context, *, json: AsJson = False) -> None:
             typer.echo(f"{where}: {differ} from the defaults; problems: {len(problems) or 'none'}")
         if problems:
             raise typer.Exit(4)
+
+
+def _keys(place: str | None) -> list[dict[str, str]]:
+    """Return what is wrong with the public keys that sign tokens."""
+    from sightline.serve.auth import jwks  # with cryptography, which takes a while to load
+
+    try:
+        if place is not None:
+            jwks.check(place)
+    except SightlineError as error:
+        return [{"what": "setting auth.jwks", "code": error.code, "message": str(error), "cure": cure(error)}]
+    return []
 
 
 def _shown(value: Any) -> str:

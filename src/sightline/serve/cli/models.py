@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sightline.build import CaseBuildContext
     from sightline.core.model import ModelCard
 
-app = typer.Typer(help="List, show and add models.", no_args_is_help=True)
+app = typer.Typer(help="List, show, add and remove models.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NUM_SHOWN = 8  # labels
 
@@ -85,6 +85,7 @@ def add(
     title: Annotated[str | None, typer.Option(help="One line that tells what it is.")] = None,
     licence: Annotated[str | None, typer.Option(help="SPDX name of its licence.")] = None,
     origin: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where it is for another task than before.")] = False,
     json: AsJson = False,
 ) -> None:
     """Add an ONNX file as the next version of a model; what it is goes into the file itself."""
@@ -102,7 +103,7 @@ def add(
             raise InvalidInput(f"{file.name} does not say what its task is.", cure=f"Add --task with one of: {known}")
         card = build.catalog.load("tasks", card.task).completed(card, preset)
         before = {model.ref for model in build.store.models.list(card.name)}
-        model = build.registry.add(file, card)
+        model = build.registry.add(file, card, force=force)
         if json:
             print_json(_facts(model.card))
             return
@@ -111,6 +112,22 @@ def add(
         typer.echo(f"  preprocessing  {_shown(model.card.preprocessing)}")
         typer.echo(f"  postprocessing {_shown(model.card.postprocessing)}")
         typer.echo(f"try: sightline models show {model.name}")
+
+
+@app.command("remove")
+def remove(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A version that no alias points at.")],
+) -> None:
+    """Remove a version of an added model, and its file; its number is not given again."""
+    from sightline.core.model import split_ref  # with numpy, which help does without
+
+    session = session_of(context)
+    with session.errors(), session.build() as build:
+        name, version = split_ref(ref)
+        if version is None:
+            raise InvalidInput(f"{ref!r} names no version.", cure=f"Write {name}@VERSION: sightline models list")
+        typer.echo(f"removed {build.registry.remove(name, version).ref}")
 
 
 def _card_of(build: CaseBuildContext, file: Path, name: str | None) -> ModelCard:

@@ -1,4 +1,4 @@
-"""`sightline run` and `sightline demo`: a case over its sources, with progress, until it ends or Ctrl-C."""
+"""`sightline run`: a case over its sources, with progress, until it ends or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from sightline.build import CaseBuildContext
     from sightline.core.sample import Sample
     from sightline.engine.streams import Outcome, StreamRun
-
-DEMO_CASE = "street_people"
 
 
 def _case_names(incomplete: str) -> list[str]:
@@ -80,17 +78,16 @@ def run(
             _finish(session, outcome)
 
 
-def demo(context: typer.Context, *, duration: Duration = None, json: AsJson = False) -> None:
-    """Find, follow and count the people of a street video that ships with Sightline."""
-    session = session_of(context)
+def run_shipped(session: Session, name: str, *, duration_s: float | None, as_json: bool) -> None:
+    """Run a case that ships with Sightline, say what it does, and what to do next."""
     with session.errors(), session.build() as build:
         from sightline.build import load_case
 
-        case = load_case(DEMO_CASE, context=build)
-        if not json:
+        case = load_case(name, context=build)
+        if not as_json:
             typer.echo(f"{case.title}\n")
-        outcome = _executed(build, case, duration_s=duration, metadata={}, as_json=json)
-        if not json and outcome.error is None:
+        outcome = _executed(build, case, duration_s=duration_s, metadata={}, as_json=as_json)
+        if not as_json and outcome.error is None:
             _show_next_steps()
         _finish(session, outcome)
 
@@ -107,7 +104,7 @@ def _executed(
     watch: Callable[[Sample[Any]], None] = lines.show if as_json else screen.show
     stream = stream_run(case, build, duration_s=duration_s, metadata=metadata, watch=watch)
     lines.on_broken_pipe = stream.stop
-    with _signals(stream):
+    with end_by_signals(stream):
         if as_json or not sys.stdout.isatty():
             outcome = stream.execute()
         else:
@@ -167,7 +164,7 @@ class _JsonLines:
 
 
 @contextmanager
-def _signals(stream: StreamRun) -> Iterator[None]:
+def end_by_signals(stream: StreamRun) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the run cleanly; the second one gives up what is not finished.
 
     The third one ends the process where it stands, should foreign code hold it.

@@ -16,6 +16,7 @@ import typer
 
 from sightline.core.errors import SightlineError, StorageFull, Unavailable
 from sightline.serve.errors import INTERRUPTED, cure, exit_code
+from sightline.serve.lines import say
 
 if TYPE_CHECKING:
     from sightline.build import CaseBuildContext
@@ -40,13 +41,15 @@ class Session:
 
     def settings(self, overrides: Mapping[str, Any] | None = None) -> LoadedSettings:
         """Read the settings and set up the log."""
+        from sightline.serve.logs import set_up_log
         from sightline.settings import load_settings
 
         given = dict(overrides or {})
         if self.log_level is not None:
             given["log.level"] = self.log_level
         loaded = load_settings(file=self.config_file, overrides=given)
-        set_up_log(loaded.settings.log.level, as_json=loaded.settings.log.as_json)
+        settings = loaded.settings
+        set_up_log(settings.log.level, as_json=settings.log.as_json, service=settings.meter.service)
         return loaded
 
     @contextmanager
@@ -109,15 +112,6 @@ def show_problems(problems: list[dict[str, str]]) -> None:
             say("  cure:", "green", problem["cure"])
 
 
-def say(mark: str, style: str, text: str) -> None:
-    """Print one line on stderr that begins with a coloured word."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble((mark, style), " ", " ".join(text.split())))
-
-
 def abandon_stdout() -> None:
     """Let nothing else be written to a reader that has gone, not even at the end of the process."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -147,37 +141,3 @@ def as_ours(error: Exception) -> SightlineError:
 def print_json(value: Any) -> None:
     """Print JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def set_up_log(level: str, *, as_json: bool | None) -> None:
-    """Log to stderr: lines for people on a terminal, JSON lines elsewhere."""
-    import logging
-
-    import structlog
-
-    lines = not sys.stderr.isatty() if as_json is None else as_json
-    renderer: Any = structlog.processors.JSONRenderer() if lines else _for_people()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso" if lines else "%H:%M:%S", utc=lines),
-            *([structlog.processors.format_exc_info] if lines else []),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        # Asked for at each line: a progress display puts its own stream in the place of stderr.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-
-
-def _for_people() -> Any:
-    """Return what makes a log line for a terminal; without the values of variables in tracebacks: pixels, passwords."""
-    import structlog
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return structlog.dev.ConsoleRenderer(
-        colors=console.is_terminal and not console.no_color, exception_formatter=structlog.dev.plain_traceback
-    )

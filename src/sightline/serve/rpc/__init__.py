@@ -1,0 +1,1 @@
+"""The gRPC doors: Open Inference Protocol, and `sightline.v1.ModelService`."""

@@ -1,0 +1,108 @@
+"""Who is told by this server what happened: the backend, of jobs that it asked for; others, of events.
+
+Receivers in the settings hear of all cases; the sink `webhook` is for those of one case, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from sightline.build.context import CaseBuildContext
+from sightline.core.codec import encode_event, to_json
+from sightline.core.deliveries import Delivery
+from sightline.core.errors import ConfigError, Forbidden
+from sightline.core.events import Event
+from sightline.engine.deliveries import Deliveries, Receiver
+from sightline.serve.completion import Backend, parts_of
+
+if TYPE_CHECKING:
+    from sightline.core.sending import Answered
+    from sightline.settings import AppSettings
+
+_MEDIA_TYPE = "application/cloudevents+json"
+_GONE = 410
+
+
+class Told:
+    """Everybody who is told.
+
+    Args:
+        context: settings, and the ports that keep what is to be told.
+
+    Raises:
+        ConfigError: an address is none or may not be sent to, or a secret is none.
+    """
+
+    def __init__(self, context: CaseBuildContext) -> None:
+        settings = context.settings
+        receivers: list[Receiver] = [Backend(context.loaded)] if settings.backend.url else []
+        receivers += [Hook(url, settings) for url in dict.fromkeys(parts_of(settings.webhooks.receivers))]
+        self._deliveries = [Deliveries(context, receiver) for receiver in receivers]
+
+    def start(self) -> None:
+        """Begin to tell what happens from now on, and what was not taken before."""
+        for each in self._deliveries:
+            each.start()
+
+    def close(self) -> None:
+        """End; what was not taken is told by the next process."""
+        for each in self._deliveries:
+            each.close()
+
+
+class Hook(Receiver):
+    """A receiver that hears of events, as CloudEvents; after 410 it hears of nothing until the server is started again.
+
+    Args:
+        url: of it.
+        settings: types, secrets, and where may be sent to.
+
+    Raises:
+        ConfigError: the address is none or may not be sent to, or a secret is none.
+    """
+
+    timeout_s = 10.0
+
+    def __init__(self, url: str, settings: AppSettings) -> None:
+        from urllib.parse import urlsplit
+
+        from sightline.core.sending import Sender, signers_of  # an HTTP client, for those alone who have receivers
+        from sightline.core.targets import Targets
+
+        hooks = settings.webhooks
+        self.name = f"hook-{sha256(url.encode()).hexdigest()[:16]}"  # the address may hold a password
+        self.types: Sequence[str] = hooks.types
+        self.keep = timedelta(hours=hooks.retry_hours)
+        self._is_gone = False
+        backend = urlsplit(settings.backend.url or "").hostname
+        try:
+            self._sender = Sender(
+                url,
+                signers=signers_of(parts_of(hooks.secret)),
+                headers={},
+                timeout_s=self.timeout_s,
+                targets=Targets([*hooks.allow, *([backend] if backend else [])]),
+            )
+        except Forbidden as error:
+            raise ConfigError(f"webhooks.receivers: {error.message}", cure=error.cure) from None
+
+    def message(self, event: Event) -> Delivery | None:
+        """Return the event."""
+        return Delivery(id=event.id, receiver=self.name, about=event.subject or "", body=encode_event(event))
+
+    def send(self, delivery: Delivery) -> Answered:
+        """Try once."""
+        from sightline.core.sending import Answered
+
+        if self._is_gone:
+            return Answered(_GONE)
+        answered = self._sender.send(delivery.id, to_json(delivery.body), _MEDIA_TYPE)
+        self._is_gone = answered.status == _GONE
+        return answered
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sender.close()
