@@ -24,7 +24,7 @@ class BusSink(Sink):
         """Publish the samples in their wire form."""
         case = self.context.case
         for sample in samples:
-            self.context.ports.bus.publish(
+            self.context.tell(
                 make_event(
                     "prediction" if sample.rejected is None else "sample.rejected",
                     source=source_uri(case, sample.source),

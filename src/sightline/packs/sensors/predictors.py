@@ -9,11 +9,14 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import numpy as np
 
+from sightline.core.codec import encode_span
 from sightline.core.errors import ConfigError
+from sightline.core.events import lasting_id
 from sightline.core.plugins import Context, Predictor
 from sightline.core.prediction import Finding, Findings, Prediction, Rejected, Scalar
 from sightline.core.sample import Sample
@@ -114,7 +117,8 @@ class ThresholdAlert(Predictor):
     """Tells when a value goes over or under a limit, and when it is back: once each, as event `threshold.alert`.
 
     Gives Findings: the value by its name, and at a crossing another one with the event and
-    `data: {value, limit, direction: above|below, state: start|end}`. Without a value it finds nothing.
+    `data: {value, limit, direction: above|below, state: start|end, alarm, start, end}`: both events of an alert share
+    the id `alarm` and `start`, and `end` is null while it goes on. Without a value it finds nothing.
 
     Attributes:
         of: key of an earlier predictor that gives a Scalar; or name a `channel`.
@@ -149,6 +153,8 @@ class ThresholdAlert(Predictor):
         """Begin without an alert."""
         super().open(context)
         self._alert: str | None = None
+        self._alarm = ""
+        self._since: datetime | None = None
 
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Prediction]:
         """Return the findings of each sample."""
@@ -158,23 +164,26 @@ class ThresholdAlert(Predictor):
         name, value, unit = self._value(sample)
         if value is None or math.isnan(value):
             return Findings()
-        told = [] if self._alert is None else self._ended(name, value, unit)
+        told = [] if self._alert is None else self._ended(name, value, unit, sample.time)
         if self._alert is None:
-            told += self._started(name, value, unit)
+            told += self._started(name, value, unit, sample)
         return Findings(items=(Finding(name=name, value=value, unit=unit), *told))
 
-    def _ended(self, name: str, value: float, unit: str) -> list[Finding]:
+    def _ended(self, name: str, value: float, unit: str, now: datetime) -> list[Finding]:
         for direction, limit, sign in self._limits():
             if self._alert == direction and sign * (value - limit) <= -self.hysteresis:
                 self._alert = None
-                return [_alert(name, value, unit, {"limit": limit, "direction": direction, "state": "end"})]
+                data = {"limit": limit, "direction": direction, "state": "end", "alarm": self._alarm}
+                return [_alert(name, value, unit, data | encode_span(self._since or now, now))]
         return []
 
-    def _started(self, name: str, value: float, unit: str) -> list[Finding]:
+    def _started(self, name: str, value: float, unit: str, sample: Sample[Any]) -> list[Finding]:
         for direction, limit, sign in self._limits():
             if sign * (value - limit) > 0:
-                self._alert = direction
-                return [_alert(name, value, unit, {"limit": limit, "direction": direction, "state": "start"})]
+                self._alert, self._since = direction, sample.time
+                self._alarm = lasting_id(self.context.run, sample.id, self.of or self.channel, direction, limit)
+                data = {"limit": limit, "direction": direction, "state": "start", "alarm": self._alarm}
+                return [_alert(name, value, unit, data | encode_span(self._since, None))]
         return []
 
     def _limits(self) -> list[tuple[str, float, float]]:
@@ -193,5 +202,5 @@ class ThresholdAlert(Predictor):
         return scalar.name, scalar.value, scalar.unit
 
 
-def _alert(name: str, value: float, unit: str, data: dict[str, float | str]) -> Finding:
+def _alert(name: str, value: float, unit: str, data: dict[str, Any]) -> Finding:
     return Finding(name=name, value=value, unit=unit, event="threshold.alert", data={"value": value} | data)

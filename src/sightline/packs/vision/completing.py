@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from sightline.core.errors import InvalidInput, InvalidModel
 from sightline.core.model import ModelCard, TensorSpec
@@ -49,6 +49,7 @@ DETECTOR_RECIPES: Mapping[str, Recipe] = {
 
 def complete_classifier(card: ModelCard, preset: str) -> ModelCard:
     """Return the card of a classifier with what it lacks; see `Predictor.completed`."""
+    _check_preset(preset, CLASSIFIER_RECIPES)
     preprocessing = card.preprocessing or _preprocessing(
         card, CLASSIFIER_RECIPES, preset or "torchvision", _CLASSIFICATION_SIZE
     )
@@ -56,13 +57,15 @@ def complete_classifier(card: ModelCard, preset: str) -> ModelCard:
     if not postprocessing:
         scores = [spec for spec in card.outputs if len(spec.shape) == 2]
         if len(scores) != 1:
-            raise _unclear(card, "which output holds the scores of the classes", '{"output": NAME, "activation": ...}')
+            what = "which output holds the scores of the classes"
+            raise _unclear(card, what, "outputs", 'postprocessing {"output": NAME, "activation": "softmax"}')
         postprocessing = {"output": scores[0].name, "activation": "softmax"}
     return replace(card, preprocessing=preprocessing, postprocessing=postprocessing)
 
 
 def complete_detector(card: ModelCard, preset: str) -> ModelCard:
     """Return the card of a detector with what it lacks; see `Predictor.completed`."""
+    _check_preset(preset, DETECTOR_RECIPES)
     postprocessing = card.postprocessing or _detector_outputs(card)
     layout = str(postprocessing.get("layout", ""))
     if not preset:
@@ -75,14 +78,9 @@ def complete_detector(card: ModelCard, preset: str) -> ModelCard:
 
 def _preprocessing(card: ModelCard, recipes: Mapping[str, Recipe], preset: str, usual: int) -> dict[str, Any]:
     """Return a recipe for the input of the card."""
-    if preset not in recipes:
-        raise InvalidInput(
-            f"No preset is called {preset!r}. Known: {', '.join(recipes)}.",
-            cure="Or give --preprocess as JSON: see docs/reference/model-metadata.md",
-        )
     pictures = [spec for spec in card.inputs if len(spec.shape) in (3, 4) and spec.dtype != "object"]
     if len(pictures) != 1:
-        raise _unclear(card, "which input takes the picture", '--preprocess {"input": NAME, ...}')
+        raise _unclear(card, "which input takes the picture", "inputs", 'preprocessing {"input": NAME, ...}')
     [spec] = pictures
     planar = _is_planar(spec)
     sides = spec.shape[-2:] if planar else spec.shape[-3:-1]
@@ -117,12 +115,21 @@ def _detector_outputs(card: ModelCard) -> dict[str, Any]:
         if len(boxes) == len(scores) == 1:
             names = {"boxes": boxes[0].name, "scores": scores[0].name}
             return {"layout": "ssd", **names, "threshold": 0.5, "iou": 0.5}
-    raise _unclear(card, "how the outputs are read", '--postprocess {"layout": "yolo", "output": NAME}')
+    what = "how the outputs are read"
+    raise _unclear(card, what, "outputs", 'postprocessing {"layout": "yolo", "output": NAME}')
 
 
-def _unclear(card: ModelCard, what: str, field: str) -> InvalidModel:
-    tensors = ", ".join(spec.name for spec in (*card.inputs, *card.outputs))
+def _check_preset(preset: str, recipes: Mapping[str, Recipe]) -> None:
+    if preset and preset not in recipes:
+        raise InvalidInput(
+            f"No preset is called {preset!r}. Known: {', '.join(recipes)}.",
+            cure="Or give the preprocessing as JSON: see docs/reference/model-metadata.md",
+        )
+
+
+def _unclear(card: ModelCard, what: str, kind: Literal["inputs", "outputs"], field: str) -> InvalidModel:
+    names = ", ".join(spec.name for spec in (card.inputs if kind == "inputs" else card.outputs))
     return InvalidModel(
-        f"The model {card.name} does not tell {what}; it has {tensors}.",
+        f"The model {card.name} does not tell {what}; its {kind}: {names or 'none'}.",
         cure=f"Give {field}: see docs/reference/model-metadata.md",
     )

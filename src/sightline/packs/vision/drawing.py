@@ -1,7 +1,8 @@
 """Draws what was predicted about a picture onto a copy of it; knows predictions, not who made them.
 
 Boxes, trails, masks and top classes come from the predictions of core. Lines and zones come from findings that carry
-their geometry: `line` (data: `line`, `start`, `end`) and `zone` (data: `zone`, `polygon`), in pixels.
+their geometry, in pixels: `line` (data: `line`, `start`, `end`), `zone` (data: `zone`, `polygon`) and `thing`, what was
+left behind (data: `thing`, `xyxy`).
 Colours are blue, green, red. Shape letters: H rows, W columns, C colours, M corners.
 """
 
@@ -53,13 +54,13 @@ class Style:
         header: a line with source, time and counts in the upper left corner.
         confidence: write the confidence beside the class.
         mask_opacity: 0 (unseen) to 1 (covers the picture).
-        num_labels: so many of the best classes are written.
+        num_labels: at most so many of the best classes are written; as many as were asked for, up to that.
     """
 
     header: bool = True
     confidence: bool = False
     mask_opacity: float = 0.45
-    num_labels: int = 3
+    num_labels: int = 10
 
 
 @dataclass(kw_only=True)
@@ -93,12 +94,14 @@ def draw(sample: Sample[Frame], trails: Trails | None = None, style: Style | Non
     for mask in _kind(sample, Mask):
         _draw_mask(pixels, mask, style.mask_opacity)
     _draw_texts(plates, sample, unit, style)
+    seen = shown_boxes(sample)
+    seen_N4 = np.concatenate([np.zeros((0, 4), np.float32), *(boxes.xyxy for boxes in seen)])
     for findings in _kind(sample, Findings):
-        _draw_places(pixels, findings, unit, plates)
+        _draw_places(pixels, findings, unit, plates, seen_N4)
     if trails is not None:
         _draw_trails(pixels, trails, sample.seconds, unit)
-    for boxes in shown_boxes(sample):
-        _draw_boxes(pixels, boxes, unit, style, plates)
+    for boxes in seen:
+        _draw_boxes(pixels, boxes, unit, style, plates, seen_N4=seen_N4)
     plates.draw()
     return pixels
 
@@ -130,8 +133,11 @@ def _draw_mask(pixels: Pixels, mask: Mask, opacity: float) -> None:
     pixels[there] = (pixels[there] * (1 - opacity) + table[labels[there]] * opacity).astype(np.uint8)
 
 
-def _draw_places(pixels: Pixels, findings: Findings, unit: float, plates: Plates) -> None:
-    """Draw lines and zones with their counts."""
+def _draw_places(
+    pixels: Pixels, findings: Findings, unit: float, plates: Plates, seen_N4: npt.NDArray[np.float32]
+) -> None:
+    """Draw lines and zones with their counts, which are written where they hide none of the boxes `seen_N4`."""
+    gap = round(4 * unit)
     counts: dict[tuple[str, str], Any] = {}
     for item in findings:
         data: Mapping[str, Any] = item.data or {}
@@ -142,18 +148,35 @@ def _draw_places(pixels: Pixels, findings: Findings, unit: float, plates: Plates
         data = item.data or {}
         if item.name == "zone" and "polygon" in data:
             name = data["zone"]
-            corner = _draw_zone(pixels, np.array(data["polygon"]), unit)
-            plates.write(f"{name}  {_whole(counts.get((name, 'inside'), 0))}", corner, back=PLACE)
+            text = f"{name}  {_whole(counts.get((name, 'inside'), 0))}"
+            _, height = plates.size(text)
+            (x, y), (low_x, low_y) = _draw_zone(pixels, np.array(data["polygon"]), unit)
+            at = ((x + gap, y + gap), (x, y - height - gap), (low_x, low_y + gap), (low_x + gap, low_y - height - gap))
+            plates.write(text, *at, back=PLACE, avoid_N4=seen_N4, needed=False)
+        elif item.name == "thing" and "xyxy" in data:
+            left, top, right, bottom = (round(side) for side in data["xyxy"])
+            for colour, more in ((DARK, 2), (WARNING, 0)):
+                cv2.rectangle(
+                    pixels, (left, top), (right, bottom), colour, max(2, round(2.4 * unit)) + more, cv2.LINE_AA
+                )
+            plates.write(f"left: {data['thing']}", (left, bottom + 2), back=WARNING)
         elif item.name == "line" and "start" in data:
             name = data["line"]
             ways = "   ".join(f"{way} {_whole(counts.get((name, way), 0))}" for way in ("in", "out"))
-            x, y = _draw_line(pixels, np.array(data["start"]), np.array(data["end"]), unit)
-            width, height = plates.size(f"{name}   {ways}")
-            plates.write(f"{name}   {ways}", (x - width // 2, y - height - round(8 * unit)), back=PLACE)
+            text = f"{name}   {ways}"
+            width, height = plates.size(text)
+            (x, y), (low_x, low_y) = _draw_line(pixels, np.array(data["start"]), np.array(data["end"]), unit)
+            at = (
+                (x - width // 2, y - height - 2 * gap),
+                (low_x - width // 2, low_y + 2 * gap),
+                (x + 2 * gap, y - height // 2),
+                (x - width - 2 * gap, y - height // 2),
+            )
+            plates.write(text, *at, back=PLACE, avoid_N4=seen_N4, needed=False)
 
 
-def _draw_zone(pixels: Pixels, polygon_M2: npt.NDArray[np.float64], unit: float) -> tuple[int, int]:
-    """Draw a zone; return where its name belongs: inside its highest corner."""
+def _draw_zone(pixels: Pixels, polygon_M2: npt.NDArray[np.float64], unit: float) -> tuple[tuple[int, int], ...]:
+    """Draw a zone; return its highest corner and its lowest, beside which its name belongs; of several the left one."""
     height, width = pixels.shape[:2]
     corners = np.round(polygon_M2).astype(np.int32)
     left, top = np.clip(corners.min(axis=0), 0, (width, height))
@@ -167,13 +190,14 @@ def _draw_zone(pixels: Pixels, polygon_M2: npt.NDArray[np.float64], unit: float)
     cv2.polylines(pixels, [corners], True, DARK, thin + 2, cv2.LINE_AA)
     cv2.polylines(pixels, [corners], True, PLACE, thin, cv2.LINE_AA)
     highest = corners[int((corners[:, 1] * 4 + corners[:, 0]).argmin())]
-    return int(highest[0]) + round(4 * unit), int(highest[1]) + round(4 * unit)
+    lowest = corners[int((corners[:, 1] * 4 - corners[:, 0]).argmax())]
+    return (int(highest[0]), int(highest[1])), (int(lowest[0]), int(lowest[1]))
 
 
 def _draw_line(
     pixels: Pixels, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], unit: float
-) -> tuple[int, int]:
-    """Draw a line with an arrow to its `in` side, the right of who looks from start to end; return its upper end."""
+) -> list[tuple[int, int]]:
+    """Draw a line with an arrow to its `in` side, the right of who looks along it; return its ends, the upper first."""
     thin = max(2, round(2.2 * unit))
     one, other = _point(start), _point(end)
     way = (end - start) / max(float(np.hypot(*(end - start))), 1e-6)
@@ -193,7 +217,7 @@ def _draw_line(
             cv2.polylines(pixels, [np.array(barbs, np.int32)], True, colour, more, cv2.LINE_AA)
         for place in (one, other):
             cv2.circle(pixels, place, round(4 * unit) + more // 2, colour, -1, cv2.LINE_AA)
-    return one if one[1] <= other[1] else other
+    return sorted((one, other), key=lambda place: place[1])
 
 
 def _draw_trails(pixels: Pixels, trails: Trails, now_s: float, unit: float) -> None:
@@ -204,7 +228,10 @@ def _draw_trails(pixels: Pixels, trails: Trails, now_s: float, unit: float) -> N
             cv2.line(pixels, before, after, colour_of(track), max(1, round(3 * share * unit)), cv2.LINE_AA)
 
 
-def _draw_boxes(pixels: Pixels, boxes: Boxes, unit: float, style: Style, plates: Plates) -> None:
+def _draw_boxes(
+    pixels: Pixels, boxes: Boxes, unit: float, style: Style, plates: Plates, *, seen_N4: npt.NDArray[np.float32]
+) -> None:
+    """Draw boxes, and write what is in them: above, else below, else inside; not at all where others stand there."""
     tracks = boxes.class_id.tolist() if boxes.tracker_id is None else boxes.tracker_id.tolist()
     thin = max(1, round(1.6 * unit))
     corners = np.round(boxes.xyxy).astype(int).tolist()
@@ -215,15 +242,15 @@ def _draw_boxes(pixels: Pixels, boxes: Boxes, unit: float, style: Style, plates:
     for row, ((left, top, right, bottom), colour) in enumerate(zip(corners, colours, strict=True)):
         words = [boxes.class_name[row]]
         if boxes.tracker_id is not None:
-            words.insert(0, str(tracks[row]))
+            words.append(str(tracks[row]))
         if style.confidence:
             words.append(f"{boxes.confidence[row]:.2f}")
         text = " ".join(words)
         width, height = plates.size(text)
         above, below, ends = top - height - 1, bottom + 2, right - width + thin
-        starts = left - thin
-        places = ((starts, above), (ends, above), (starts, below), (ends, below), (starts, above - 2 * height))
-        plates.write(text, *places, back=colour)
+        starts, inside = left - thin, top + thin + 1
+        at = ((starts, above), (ends, above), (starts, below), (ends, below), (left + thin + 1, inside))
+        plates.write(text, *at, back=colour, avoid_N4=seen_N4, needed=False)
 
 
 def _draw_texts(plates: Plates, sample: Sample[Frame], unit: float, style: Style) -> None:
@@ -253,7 +280,7 @@ def _header(sample: Sample[Frame]) -> str:
         tenths = round(pts_s * 10)
         time = f"{tenths // 600:02d}:{tenths // 10 % 60:02d}.{tenths % 10}"
     number = Counter(name for boxes in shown_boxes(sample) for name in boxes.class_name)
-    return "    ".join([sample.source, time, *(f"{name} {num}" for name, num in sorted(number.items()))])
+    return "    ".join([sample.source, time, *(f"{num} {name}" for name, num in sorted(number.items()))])
 
 
 def _whole(value: Any) -> str:

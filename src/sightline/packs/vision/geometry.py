@@ -96,6 +96,21 @@ def polygon_area(polygon_M2: Floats) -> float:
     return float((x_M * np.roll(y_M, -1) - np.roll(x_M, -1) * y_M).sum() / 2)
 
 
+def is_seen(points: tuple[Point, ...], size: tuple[int, int]) -> bool:
+    """Return whether any of a line or a polygon lies in a picture of `size` (width, height)."""
+    width, height = size
+    if any(0 <= x <= width and 0 <= y <= height for x, y in points):
+        return True
+    frame = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
+    sides = list(zip(frame, (*frame[1:], frame[0]), strict=True))
+    edges = zip(points, (*points[1:], points[0]), strict=True)
+    if any(segments_cross(*edge, *side) for edge in edges for side in sides):
+        return True
+    # A polygon round the whole picture crosses none of its sides.
+    centre = np.array([[width / 2, height / 2]])
+    return len(points) > 2 and bool(point_in_polygon(centre, np.array(points, np.float64))[0])
+
+
 def is_simple(polygon: tuple[Point, ...]) -> bool:
     """Return whether no two edges meet except neighbours at their common corner."""
     num = len(polygon)

@@ -6,8 +6,9 @@ Colours are blue, green, red.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ Shape: TypeAlias = npt.NDArray[np.float32]
 
 BLACK: Colour = (20, 18, 16)
 WHITE: Colour = (250, 250, 250)
+_LITTLE = 0.08  # share of a plate that may lie on boxes of others
 
 
 class Plates:
@@ -33,12 +35,22 @@ class Plates:
         plate, _ = _shapes(text, self._letters)
         return plate.shape[1], plate.shape[0]
 
-    def write(self, text: str, *places: tuple[int, int], back: Colour, ink: Colour | None = None) -> int:
+    def write(
+        self,
+        text: str,
+        *places: tuple[int, int],
+        back: Colour,
+        ink: Colour | None = None,
+        avoid_N4: npt.NDArray[np.floating[Any]] | None = None,
+        needed: bool = True,
+    ) -> int:
         """Note `text` on a plate of colour `back`; return the row below it.
 
-        The plate's upper left corner comes to the first of `places` where it covers no other plate; where none is
-        free, to the first. What would stick out of the picture is moved inside. The ink is black or white by the
-        brightness of the plate where none is given.
+        The plate's upper left corner comes to the first of `places` where it covers no other plate, and little of the
+        boxes `avoid_N4` (left, top, right, bottom); where it covers much of them everywhere, to where that is least.
+        Where no place is free of plates it comes to the first, or is left out where it is not `needed`. What would
+        stick out of the picture is moved inside. The ink is black or white by the brightness of the plate where none
+        is given.
         """
         width, height = self.size(text)
         rows, columns = self._pixels.shape[:2]
@@ -46,9 +58,10 @@ class Plates:
             (left, top, left + width, top + height)
             for left, top in ((max(0, min(x, columns - width)), max(0, min(y, rows - height))) for x, y in places)
         ]
-        box = next(
-            (box for box in boxes if not any(_overlap(box, other) for _, other, _, _ in self._written)), boxes[0]
-        )
+        free = [box for box in boxes if not any(_overlap(box, other) for _, other, _, _ in self._written)]
+        if not free and not needed:
+            return boxes[0][3]
+        box = _least_covering(free, avoid_N4) if free and avoid_N4 is not None else [*free, *boxes][0]
         if ink is None:
             ink = BLACK if back[0] * 0.114 + back[1] * 0.587 + back[2] * 0.299 > 120 else WHITE
         self._written.append((text, box, back, ink))
@@ -63,6 +76,21 @@ class Plates:
             mixed += (np.array(back, np.float32) - mixed) * (plate * 0.9)[..., None]
             mixed += (np.array(ink, np.float32) - mixed) * letters[..., None]
             region[:] = np.round(mixed)
+
+
+def _least_covering(
+    plates: Sequence[tuple[int, int, int, int]], boxes_N4: npt.NDArray[np.floating[Any]]
+) -> tuple[int, int, int, int]:
+    """Return the first plate that covers little of the boxes, else the one that covers least of them."""
+    best, least = plates[0], np.inf
+    for plate in plates:
+        sides_N2 = np.minimum(boxes_N4[:, 2:], plate[2:]) - np.maximum(boxes_N4[:, :2], plate[:2])
+        covered = float(np.prod(np.maximum(sides_N2, 0), axis=1).sum())
+        if covered < least:
+            best, least = plate, covered
+        if covered <= _LITTLE * (plate[2] - plate[0]) * (plate[3] - plate[1]):
+            return plate
+    return best
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:

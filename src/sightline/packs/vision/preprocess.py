@@ -9,7 +9,7 @@ Shape letters: H rows, W columns, C colours, N boxes, 4 left, top, right, bottom
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -21,7 +21,7 @@ from sightline.core.model import ModelCard, TensorSpec
 from sightline.packs.vision.metadata import CardFields
 
 FIELDS = (
-    "input", "size", "resize", "shorter", "interpolation", "colour", "mean", "std", "layout", "dtype", "pad",
+    "input", "size", "resize", "shorter", "interpolation", "colour", "mean", "std", "layout", "dtype", "pad", "decode",
 )  # fmt: skip
 _INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
 _DTYPES: dict[str, type[Any]] = {"float32": np.float32, "float16": np.float16, "uint8": np.uint8}
@@ -45,6 +45,14 @@ class Placement:
         boxes_N4: npt.NDArray[np.float32] = (xyxy_N4 - shift_4) / scale_4
         return boxes_N4
 
+    def of(self, size: tuple[int, int], full_size: tuple[int, int]) -> Placement:
+        """Return the placement of a picture of `full_size` that was decoded at `size`, both width and height."""
+        return replace(
+            self,
+            scale_x=self.scale_x * size[0] / full_size[0],
+            scale_y=self.scale_y * size[1] / full_size[1],
+        )
+
 
 class Preprocessor:
     """Makes the input tensor of one model; made once from its card.
@@ -52,6 +60,8 @@ class Preprocessor:
     Attributes:
         input: name of the input that takes the picture.
         size: width and height of the input in pixels.
+        least_size: width and height at which a larger picture may be decoded, where the card says `decode: scaled`;
+            None: pictures are decoded whole.
 
     Raises:
         InvalidModel: a field of `preprocessing` is missing, unknown or wrong, or does not fit the input.
@@ -72,6 +82,8 @@ class Preprocessor:
             self._shorter = fields.integer("shorter", 1, _MAX_SIDE)
             if self._shorter < max(self.size):
                 raise fields.wrong("shorter", f"at least {max(self.size)}, the longer side of size")
+        least = (self._shorter, self._shorter) if self._shorter else self.size
+        self.least_size = least if fields.choice("decode", ("whole", "scaled"), "whole") == "scaled" else None
         self._interpolation = _INTERPOLATIONS[fields.choice("interpolation", tuple(_INTERPOLATIONS), "linear")]
         self._rgb = fields.choice("colour", ("rgb", "bgr")) == "rgb"
         self._dtype = _DTYPES[fields.choice("dtype", tuple(_DTYPES), "float32")]

@@ -87,6 +87,15 @@ class Classifier(Predictor):
         """Return the best classes of each frame."""
         return [self._labels(outputs) for outputs, _ in self._net.answers(samples)]
 
+    def feeds(self, sample: Sample[Frame]) -> Tensors:
+        """Return what the model is fed for a frame."""
+        return self._net.feeds(sample)
+
+    @property
+    def least_size(self) -> tuple[int, int] | None:
+        """As the model's card says."""
+        return self._net.least_size
+
     def _labels(self, outputs: Tensors) -> Labels:
         card = self._net.card
         if self._output not in outputs:

@@ -14,13 +14,14 @@ import numpy as np
 from sightline.core.errors import ConfigError
 from sightline.core.model import ModelCard
 from sightline.core.plugins import Context, Predictor
+from sightline.core.ports import Tensors
 from sightline.core.prediction import Boxes
 from sightline.core.sample import Frame, Sample
 from sightline.packs.vision.boxes import nms_per_class
 from sightline.packs.vision.completing import complete_detector
 from sightline.packs.vision.layouts import Candidates, layout_of
 from sightline.packs.vision.metadata import CardFields, nearest
-from sightline.packs.vision.picture_model import PictureModel, pixels_of
+from sightline.packs.vision.picture_model import PictureModel
 from sightline.packs.vision.preprocess import Placement
 
 
@@ -96,6 +97,15 @@ class Detector(Predictor):
             for sample, (outputs, placement) in zip(samples, answers, strict=True)
         ]
 
+    def feeds(self, sample: Sample[Frame]) -> Tensors:
+        """Return what the model is fed for a frame."""
+        return self._net.feeds(sample)
+
+    @property
+    def least_size(self) -> tuple[int, int] | None:
+        """As the model's card says."""
+        return self._net.least_size
+
     def _boxes(self, found: Candidates, placement: Placement, sample: Sample[Frame]) -> Boxes:
         """Return what was found without duplicates, in the picture and cut at its edges."""
         if self._layout.has_nms:
@@ -103,7 +113,7 @@ class Detector(Predictor):
         else:
             kept = nms_per_class(found.xyxy_N4, found.scores_N, found.class_ids_N, self._iou)
         found = found.select(kept)
-        height, width = pixels_of(sample).shape[:2]
+        width, height = sample.payload.size
         limits_4 = np.array([width, height, width, height], np.float32)
         xyxy_N4 = np.clip(placement.to_picture(found.xyxy_N4), 0, limits_4)
         # What lies in the bars of a letterbox has no area left; NaN from a broken model compares as false.

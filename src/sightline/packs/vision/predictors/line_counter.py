@@ -8,11 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sightline.core.codec import encode_span
 from sightline.core.errors import ConfigError
 from sightline.core.plugins import Context, Predictor
 from sightline.core.prediction import Finding, Findings
 from sightline.core.sample import Sample
-from sightline.packs.vision.counting import FORGET_S, Unit, checked_places, in_pixels, rounded, tracked_boxes
+from sightline.packs.vision.counting import (
+    FORGET_S,
+    Places,
+    Unit,
+    checked_places,
+    checked_size,
+    corners,
+    rounded,
+    tracked_boxes,
+)
 from sightline.packs.vision.geometry import Anchor, Point, anchors, segments_cross, signed_distance
 
 
@@ -51,12 +61,15 @@ class LineCounter(Predictor):
     side and is found on the other counts.
 
     Gives Findings: `in` and `out` (data: `line`), `line` (data: `line`, `start`, `end` in pixels, for drawing), and for
-    each crossing one with the event `line.crossed` (data: `line`, `direction`, `in`, `out`, `class_name`).
+    each crossing one with the event `line.crossed` (data: `line`, `direction`, `in`, `out`, `class_name`, `xyxy`, the
+    box in pixels, `start` and `end`, which are equal). A line that lies outside the picture is told as a warning.
 
     Attributes:
         of: key of the tracker.
         lines: name -> start and end, each x and y: `{door: [[100, 200], [300, 200]]}`.
         unit: `px`, or `relative` for fractions of the picture's width and height.
+        size: width and height of the picture on which places in pixels were drawn; in another picture they are scaled.
+            Without it they hold for the first picture that a run has of the source.
         anchor: the point of a box that has to cross: `bottom` (where a person stands), `centre` or `top`.
         hysteresis_px: how far beyond the line the anchor must be, in pixels.
         classes: names of the classes that count; none means all.
@@ -65,6 +78,7 @@ class LineCounter(Predictor):
     of: str
     lines: Mapping[str, tuple[Point, Point]]
     unit: Unit = "px"
+    size: tuple[int, int] | None = None
     anchor: Anchor = "bottom"
     hysteresis_px: float = 5.0
     classes: tuple[str, ...] = ()
@@ -78,6 +92,7 @@ class LineCounter(Predictor):
             if tuple(start) == tuple(end):
                 raise ConfigError(f"The line {name!r} begins where it ends: {list(start)}.", cure="Give two points.")
             checked_places("line", name, (start, end), self.unit)
+        checked_size(self.size)
         if self.hysteresis_px < 0:
             raise ConfigError(f"hysteresis_px is {self.hysteresis_px}.", cure="Choose 0 or more pixels.")
 
@@ -85,6 +100,7 @@ class LineCounter(Predictor):
         """Begin with all counts at zero."""
         super().open(context)
         self._counts = {name: _Line() for name in self.lines}
+        self._places = Places("line", self.lines, self.unit, self.size, context)
 
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Findings]:
         """Return the totals after each sample, and its crossings."""
@@ -96,13 +112,15 @@ class LineCounter(Predictor):
         ids = [] if boxes.tracker_id is None else boxes.tracker_id.tolist()
         totals: list[Finding] = []
         events: list[Finding] = []
+        placed = self._places.on(sample)
         for name, line in self._counts.items():
-            start, end = in_pixels(self.lines[name], self.unit, sample)
+            start, end = placed[name]
             far = signed_distance(np.array(places).reshape(-1, 2), start, end).tolist()
-            for track, place, distance, class_name in zip(ids, places, far, boxes.class_name, strict=True):
+            for row, (track, place, distance) in enumerate(zip(ids, places, far, strict=True)):
                 direction = self._step(line, track, place, distance=distance, now_s=sample.seconds, ends=(start, end))
                 if direction:
-                    events.append(_crossing(name, line, track, direction, class_name))
+                    seen = {"class_name": boxes.class_name[row], "xyxy": corners(boxes.xyxy[row])}
+                    events.append(_crossing(name, line, track, direction, seen | encode_span(sample.time, sample.time)))
             for track in [key for key, walker in line.walkers.items() if sample.seconds - walker.seen_s > FORGET_S]:
                 del line.walkers[track]
             ends = dict(zip(("start", "end"), rounded((start, end)), strict=True))
@@ -135,18 +153,12 @@ class LineCounter(Predictor):
         return "out"
 
 
-def _crossing(name: str, line: _Line, track: int, direction: str, class_name: str) -> Finding:
+def _crossing(name: str, line: _Line, track: int, direction: str, facts: Mapping[str, Any]) -> Finding:
     """Return the finding that tells of a crossing."""
     return Finding(
         name="crossing",
         value=direction,
         subject=f"track/{track}",
         event="line.crossed",
-        data={
-            "line": name,
-            "direction": direction,
-            "in": line.num_in,
-            "out": line.num_out,
-            "class_name": class_name,
-        },
+        data={"line": name, "direction": direction, "in": line.num_in, "out": line.num_out, **facts},
     )

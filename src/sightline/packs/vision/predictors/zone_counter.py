@@ -8,11 +8,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sightline.core.codec import encode_span
 from sightline.core.errors import ConfigError
+from sightline.core.events import lasting_id
 from sightline.core.plugins import Context, Predictor
-from sightline.core.prediction import Finding, Findings
+from sightline.core.prediction import Boxes, Finding, Findings
 from sightline.core.sample import Sample
-from sightline.packs.vision.counting import Unit, checked_places, in_pixels, rounded, tracked_boxes
+from sightline.packs.vision.counting import (
+    TINY_S,
+    Lasting,
+    Places,
+    Unit,
+    checked_places,
+    checked_size,
+    corners,
+    moment,
+    rounded,
+    tracked_boxes,
+)
 from sightline.packs.vision.geometry import (
     Anchor,
     Point,
@@ -23,43 +36,26 @@ from sightline.packs.vision.geometry import (
     polygon_area,
 )
 
-TINY_S = 1e-6  # media times are sums of fractions: 0.04 s a frame is 4.0 s after a hundred, give or take
-
 
 @dataclass(slots=True)
 class _Stay:
     """One track in one zone; all times in seconds.
 
     Attributes:
+        visit: id that all events of the stay share.
         inside_s: when its anchor was last in the zone itself.
         seen_s: when it was last seen at all.
+        xyxy: its box at that time.
         told: its dwelling was already reported.
     """
 
+    visit: str
+    class_name: str
     entered_s: float
     inside_s: float
     seen_s: float
-    class_name: str
+    xyxy: list[float] = field(default_factory=list)
     told: bool = False
-
-
-@dataclass(slots=True)
-class _Alarm:
-    """A condition that must hold for a while before it is told, and be gone for a while before it is told again."""
-
-    on: bool = False
-    changing_s: float | None = None
-
-    def rises(self, condition: bool, now_s: float, hold_s: float) -> bool:
-        """Return whether the alarm goes on with this moment."""
-        if condition == self.on:
-            self.changing_s = None
-            return False
-        self.changing_s = now_s if self.changing_s is None else self.changing_s
-        if now_s - self.changing_s < hold_s - TINY_S:
-            return False
-        self.on, self.changing_s = condition, None
-        return condition
 
 
 @dataclass(slots=True)
@@ -67,8 +63,8 @@ class _Zone:
     """Who is in one zone now, and its alarms."""
 
     stays: dict[int, _Stay] = field(default_factory=dict)
-    over: _Alarm = field(default_factory=_Alarm)
-    under: _Alarm = field(default_factory=_Alarm)
+    over: Lasting = field(default_factory=Lasting)
+    under: Lasting = field(default_factory=Lasting)
 
 
 @dataclass(kw_only=True)
@@ -79,13 +75,18 @@ class ZoneCounter(Predictor):
     outside for `leave_s`; so jitter at the border is one stay. A track that is not seen for `gone_s` has left.
 
     Gives Findings: `inside` (data: `zone`), `zone` (data: `zone`, `polygon` in pixels, for drawing), and events:
-    `zone.entered`, `zone.left` and `zone.dwell` of a track (data: `zone`, `class_name`, `duration_s`), `count.over` and
-    `count.under` of a zone (data: `zone`, `inside`, `limit`).
+    `zone.entered`, `zone.left` and `zone.dwell` of a track (data: `zone`, `visit`, the id that the events of one stay
+    share, `class_name`, `xyxy`, `duration_s`), `count.over` and `count.under` of a zone, told at their start and at
+    their end (data: `zone`, `inside`, `limit`, `state: start|end`, `alarm`, the id that both share). All have `start`
+    and `end`, which is null while a stay or an alarm goes on. A zone that lies outside the picture is told as a
+    warning.
 
     Attributes:
         of: key of the tracker.
         zones: name -> at least three corners, each x and y: `{door: [[10, 10], [90, 10], [50, 80]]}`.
         unit: `px`, or `relative` for fractions of the picture's width and height.
+        size: width and height of the picture on which places in pixels were drawn; in another picture they are scaled.
+            Without it they hold for the first picture that a run has of the source.
         anchor: the point of a box that has to be inside: `bottom` (where a person stands), `centre` or `top`.
         hysteresis_px: how far outside the anchor ends a stay at once, in pixels.
         leave_s: how long outside ends a stay, in seconds.
@@ -93,13 +94,15 @@ class ZoneCounter(Predictor):
         dwell_s: a stay of this many seconds is reported, once; none means never.
         over: more tracks than this in one zone are reported.
         under: fewer tracks than this in one zone are reported.
-        hold_s: seconds for which a number must be over or under before it is reported, and back before it is again.
+        hold_s: seconds for which a number must be over or under before that is reported, and back before that is.
+        hysteresis: a number is back when it is this much inside its limit; with `over: 10` and 2, at 8.
         classes: names of the classes that count; none means all.
     """
 
     of: str
     zones: Mapping[str, tuple[Point, ...]]
     unit: Unit = "px"
+    size: tuple[int, int] | None = None
     anchor: Anchor = "bottom"
     hysteresis_px: float = 10.0
     leave_s: float = 1.0
@@ -108,6 +111,7 @@ class ZoneCounter(Predictor):
     over: int | None = None
     under: int | None = None
     hold_s: float = 1.0
+    hysteresis: int = 0
     classes: tuple[str, ...] = ()
 
     stateful: ClassVar[bool] = True
@@ -118,7 +122,8 @@ class ZoneCounter(Predictor):
         for name, polygon in self.zones.items():
             _check_polygon(name, tuple((x, y) for x, y in polygon))
             checked_places("zone", name, polygon, self.unit)
-        for name in ("hysteresis_px", "leave_s", "gone_s", "hold_s", "dwell_s"):
+        checked_size(self.size)
+        for name in ("hysteresis_px", "leave_s", "gone_s", "hold_s", "hysteresis", "dwell_s"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ConfigError(f"{name} of a zone counter is {value}.", cure="Choose 0 or more.")
@@ -127,6 +132,7 @@ class ZoneCounter(Predictor):
         """Begin with empty zones."""
         super().open(context)
         self._zones = {name: _Zone() for name in self.zones}
+        self._places = Places("zone", self.zones, self.unit, self.size, context)
 
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Findings]:
         """Return who is inside after each sample, and what happened."""
@@ -135,71 +141,88 @@ class ZoneCounter(Predictor):
     def _counted(self, sample: Sample[Any]) -> Findings:
         boxes = tracked_boxes(sample, self.of, self.classes)
         places_N2 = anchors(boxes.xyxy, self.anchor)
-        ids = [] if boxes.tracker_id is None else boxes.tracker_id.tolist()
         facts: list[Finding] = []
         events: list[Finding] = []
+        placed = self._places.on(sample)
         for name, zone in self._zones.items():
-            polygon = in_pixels(self.zones[name], self.unit, sample)
+            polygon = placed[name]
             polygon_M2 = np.array(polygon, np.float64)
             inside = point_in_polygon(places_N2, polygon_M2).tolist()
             near = (distance_to_border(places_N2, polygon_M2) <= self.hysteresis_px).tolist()
-            for track, is_in, is_near, class_name in zip(ids, inside, near, boxes.class_name, strict=True):
-                events += self._step(
-                    name, zone, track, class_name=class_name, is_in=is_in, is_near=is_near, now_s=sample.seconds
-                )
-            events += self._settle(name, zone, sample.seconds)
+            for row, (is_in, is_near) in enumerate(zip(inside, near, strict=True)):
+                events += self._step(name, zone, sample, boxes, row, is_in=is_in, is_near=is_near)
+            events += self._settle(name, zone, sample)
             facts.append(Finding(name="inside", value=len(zone.stays), subject=f"zone/{name}", data={"zone": name}))
             facts.append(Finding(name="zone", data={"zone": name, "polygon": rounded(polygon)}))
         return Findings(items=(*facts, *events))
 
     def _step(
-        self, name: str, zone: _Zone, track: int, *, class_name: str, is_in: bool, is_near: bool, now_s: float
+        self, name: str, zone: _Zone, sample: Sample[Any], boxes: Boxes, row: int, *, is_in: bool, is_near: bool
     ) -> list[Finding]:
-        """Note where a track is; return what that means."""
+        """Note where the track in a row of the boxes is; return what that means."""
+        now_s = sample.seconds
+        track = 0 if boxes.tracker_id is None else int(boxes.tracker_id[row])
         stay = zone.stays.get(track)
         if stay is None:
             if not is_in:
                 return []
-            zone.stays[track] = stay = _Stay(now_s, now_s, now_s, class_name)
-            return [_told("zone.entered", name, track, stay)]
-        stay.seen_s = now_s
+            visit = lasting_id(self.context.run, sample.id, self.of, name, track)
+            zone.stays[track] = stay = _Stay(visit, boxes.class_name[row], now_s, now_s, now_s)
+            stay.xyxy = corners(boxes.xyxy[row])
+            return [_told("zone.entered", name, track, stay, sample)]
+        stay.seen_s, stay.xyxy = now_s, corners(boxes.xyxy[row])
         if is_in:
             stay.inside_s = now_s
         elif not is_near or now_s - stay.inside_s >= self.leave_s - TINY_S:
             del zone.stays[track]
-            return [_told("zone.left", name, track, stay)]
+            return [_told("zone.left", name, track, stay, sample)]
         return []
 
-    def _settle(self, name: str, zone: _Zone, now_s: float) -> list[Finding]:
+    def _settle(self, name: str, zone: _Zone, sample: Sample[Any]) -> list[Finding]:
         """Return what follows from time going on: who has vanished, who dwells, which numbers are off."""
+        now_s = sample.seconds
         events: list[Finding] = []
         for track, stay in list(zone.stays.items()):
             if now_s - stay.seen_s >= self.gone_s - TINY_S:
                 del zone.stays[track]
-                events.append(_told("zone.left", name, track, stay))
+                events.append(_told("zone.left", name, track, stay, sample))
             elif self.dwell_s is not None and not stay.told and stay.inside_s - stay.entered_s >= self.dwell_s - TINY_S:
                 stay.told = True
-                events.append(_told("zone.dwell", name, track, stay))
-        num = len(zone.stays)
-        if self.over is not None and zone.over.rises(num > self.over, now_s, self.hold_s):
-            events.append(_count("over", name, num, self.over))
-        if self.under is not None and zone.under.rises(num < self.under, now_s, self.hold_s):
-            events.append(_count("under", name, num, self.under))
-        return events
+                events.append(_told("zone.dwell", name, track, stay, sample))
+        return events + self._judge("over", name, zone, sample) + self._judge("under", name, zone, sample)
+
+    def _judge(self, kind: str, name: str, zone: _Zone, sample: Sample[Any]) -> list[Finding]:
+        """Return the finding that tells that too many or too few are there, or that this is over."""
+        num, alarm, limit = len(zone.stays), zone.over, self.over
+        if kind == "under":
+            alarm, limit = zone.under, self.under
+        if limit is None:
+            return []
+        excess = num - limit if kind == "over" else limit - num
+        changed_s = alarm.step(excess > 0, excess <= -self.hysteresis, sample.seconds, self.hold_s)
+        if changed_s is None:
+            return []
+        if alarm.on:
+            alarm.id = lasting_id(self.context.run, sample.id, self.of, name, kind)
+        data = {
+            "zone": name,
+            "inside": num,
+            "limit": limit,
+            "state": "start" if alarm.on else "end",
+            "alarm": alarm.id,
+            **encode_span(moment(sample, alarm.since_s), None if alarm.on else moment(sample, changed_s)),
+        }
+        return [Finding(name=kind, value=num, subject=f"zone/{name}", event=f"count.{kind}", data=data)]
 
 
-def _told(event: str, zone: str, track: int, stay: _Stay) -> Finding:
+def _told(event: str, zone: str, track: int, stay: _Stay, sample: Sample[Any]) -> Finding:
     """Return the finding that tells of a stay; its duration is that between the first and the last moment inside."""
-    data: dict[str, Any] = {"zone": zone, "class_name": stay.class_name}
+    data: dict[str, Any] = {"zone": zone, "visit": stay.visit, "class_name": stay.class_name, "xyxy": stay.xyxy}
     if event != "zone.entered":
         data["duration_s"] = round(stay.inside_s - stay.entered_s, 3)
+    until = moment(sample, stay.inside_s) if event == "zone.left" else None
+    data |= encode_span(moment(sample, stay.entered_s), until)
     return Finding(name=event.removeprefix("zone."), subject=f"track/{track}", event=event, data=data)
-
-
-def _count(kind: str, zone: str, num: int, limit: int) -> Finding:
-    """Return the finding that tells of too many or too few."""
-    data = {"zone": zone, "inside": num, "limit": limit}
-    return Finding(name=kind, value=num, subject=f"zone/{zone}", event=f"count.{kind}", data=data)
 
 
 def _check_polygon(name: str, polygon: tuple[Point, ...]) -> None:

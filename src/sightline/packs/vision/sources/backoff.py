@@ -8,6 +8,7 @@ from collections.abc import Callable
 FIRST_S = 0.1
 _GENTLE_S = 1.0  # longest wait while the outage is young: most are a restart of the camera or of its switch
 _YOUNG_S = 60.0
+_LOCKED_OUT_S = 30.0  # cameras lock an account after a few wrong passwords
 _GOOD_S = 10.0  # frames for that long end an outage; a camera that flaps keeps its long waits
 
 
@@ -35,16 +36,19 @@ class Backoff:
         if now_s - self._good_since_s >= _GOOD_S:
             self._num_failures, self._failing_since_s = 0, None
 
-    def failed(self, now_s: float, *, hopeless: bool = False) -> float:
+    def failed(self, now_s: float, *, hopeless: bool = False, refused: bool = False) -> float:
         """Say that the connection failed or broke off; return the seconds to wait.
 
         Args:
             now_s: monotonic time.
-            hopeless: asking soon again cannot help (wrong password, wrong path) and may lock the account.
+            hopeless: asking soon again cannot help: there is no such path.
+            refused: nor can it here, and it may lock the account; never less than 30 s.
         """
         self._good_since_s = None
         if self._failing_since_s is None:
             self._failing_since_s = now_s
+        if refused:
+            return max(self._longest_s, _LOCKED_OUT_S)
         if hopeless:
             return self._longest_s
         limit_s = self._longest_s

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import av
 import structlog
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from sightline.core.errors import InvalidMedia
-from sightline.core.plugins import Context
+from sightline.core.plugins import Context, SourceState
 from sightline.core.sample import Clocks, Frame, Sample
 from sightline.packs.vision.sources.decoding import Converter, Decoder, Picked
 from sightline.packs.vision.sources.opening import cause_of
-from sightline.packs.vision.sources.sampling import Sampler, Timeline
+from sightline.packs.vision.sources.packets import KeptPacket, Ring
+from sightline.packs.vision.sources.sampling import PacketTimes, Sampler, Timeline
+from sightline.packs.vision.sources.watchdog import Watchdog
 
 log = structlog.get_logger()
 
@@ -38,6 +42,8 @@ class Connection:
         lazy: decode only what is wanted, where that is safe.
         fast_decode: leave out the loop filter.
         monotonic: the receiver's clock.
+        ring: holds the packets; None: nothing does.
+        watchdog: looks at packets and frames; None: nothing does.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class Connection:
         lazy: bool,
         fast_decode: bool,
         monotonic: Callable[[], float],
+        ring: Ring | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         if fast_decode:
             stream.codec_context.options = {"skip_loop_filter": "all"}
@@ -61,31 +69,55 @@ class Connection:
         self._converter = converter
         self._lazy = lazy
         self._monotonic = monotonic
-        rate = stream.average_rate or stream.guessed_rate
-        self._frame_s = float(1 / rate) if rate and 0.1 <= rate <= 1000 else 1 / _USUAL_FPS
         self._container = container
         self._stream = stream
         self._name = name
         self._live = live
+        self._ring = ring
+        self._watchdog = watchdog
         self._bad_clock_told = False
-        # an MJPEG camera's multipart stream has no stamps: FFmpeg counts 25 fps, whatever really comes
-        by_receipt = container.format.name == "mpjpeg"
-        self._timeline = Timeline(stream.time_base, self._frame_s, live=live, by_receipt=by_receipt)  # type: ignore[arg-type]
+        self._frame_s = usual_frame_s(stream)
+        time_base, by_receipt = stream.time_base or Fraction(1), stamps_mean_nothing(container)
+        self._timeline = Timeline(time_base, self._frame_s, live=live, by_receipt=by_receipt)
+        self._packet_times = PacketTimes(time_base, self._frame_s, live=live, by_receipt=by_receipt)
+
+    @property
+    def verdict(self) -> tuple[SourceState, str]:
+        """How a connection that gives frames is."""
+        return (SourceState.LIVE, "") if self._watchdog is None else self._watchdog.verdict
 
     @property
     def end_s(self) -> float:
         """Media time at which the last frame ends."""
         return 0.0 if self._timeline.last_s is None else self._timeline.last_s + self._frame_s
 
-    def samples(self, epoch: int, base_s: float, opened: datetime | None) -> Iterator[Sample[Frame]]:
+    def samples(
+        self, epoch: int, base_s: float, opened: datetime | None, *, goes_on: bool = False
+    ) -> Iterator[Sample[Frame]]:
         """Yield samples of `epoch`.
 
         Args:
             epoch: of the samples.
             base_s: added to the media time.
             opened: wall clock at media time 0; None takes the time of receipt.
+            goes_on: it is the same file once more.
+
+        Raises:
+            av.FFmpegError: a live source broke off.
+            Stalled: what a live source sends cannot be decoded.
+            InvalidMedia: nothing in a file can be decoded.
         """
         context = self._context
+
+        def received(packet: Packet[VideoStream], received_s: float) -> None:
+            time_s = base_s + self._packet_times.at(packet.pts, packet.dts, received_s)
+            if self._ring is not None:
+                wall = context.now() if opened is None else opened + timedelta(seconds=time_s)
+                kept = KeptPacket(bytes(packet), time_s, wall, packet.is_keyframe)
+                self._ring.add(kept, received_s if opened is None else time_s)
+            if self._watchdog is not None:
+                self._watchdog.packet(time_s, received_s, decoder.num_decoded)
+
         decoder = Decoder(
             self._container,
             self._stream,
@@ -95,7 +127,11 @@ class Connection:
             stopping=context.stopping,
             monotonic=self._monotonic,
             undecodable=lambda num: context.dropped("undecodable", num),
+            received=received if self._ring or self._watchdog else None,
         )
+        if self._ring is not None:
+            codec = self._stream.codec_context
+            self._ring.begin(codec.name, codec.extradata, self._frame_s, goes_on=goes_on)
         seq = 0
         frames = decoder.frames()
         while True:
@@ -116,6 +152,8 @@ class Connection:
                 sender=self._sender(picked) if self._live else None,
             )
             payload = Frame(self._converter.pixels(picked.frame))
+            if self._watchdog is not None:
+                self._watchdog.frame(payload.pixels_HWC, clocks.monotonic_s)
             yield Sample(payload=payload, source=context.source, epoch=epoch, seq=seq, clocks=clocks)
             seq += 1
         if self._live or context.stopping.is_set():
@@ -155,3 +193,14 @@ class Connection:
             self._bad_clock_told = True
             log.warning("the sender's clock is wrong", name=self._name, off_s=round(off.total_seconds()))
         return None
+
+
+def usual_frame_s(stream: VideoStream) -> float:
+    """Return the usual time from frame to frame, as the stream announces it."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(1 / rate) if rate and 0.1 <= rate <= 1000 else 1 / _USUAL_FPS
+
+
+def stamps_mean_nothing(container: InputContainer) -> bool:
+    """Return True for the multipart stream of an MJPEG camera: FFmpeg counts 25 fps, whatever really comes."""
+    return container.format.name == "mpjpeg"

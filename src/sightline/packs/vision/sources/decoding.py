@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from sightline.packs.vision.sources.nal_units import CODECS, stands_alone
 from sightline.packs.vision.sources.opening import check_size
 from sightline.packs.vision.sources.sampling import Sampler, Timeline
 
@@ -62,6 +63,7 @@ class Decoder:
         stopping: ends the iteration.
         monotonic: the receiver's clock.
         undecodable: told the number of packets that could not be decoded.
+        received: shown each packet when it comes, before anything is decoded.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Decoder:
         stopping: Event,
         monotonic: Callable[[], float],
         undecodable: Callable[[int], None],
+        received: Callable[[Packet[VideoStream], float], None] | None = None,
     ) -> None:
         codec = stream.codec_context
         self._container = container
@@ -84,6 +87,7 @@ class Decoder:
         self._stopping = stopping
         self._monotonic = monotonic
         self._undecodable = undecodable
+        self._received = received
         self.lazy = lazy and codec.name in _LAZY_CODECS and not codec.has_b_frames
         self._backlog: list[Packet[VideoStream]] = []
         self._seen_keyframe = False
@@ -101,6 +105,8 @@ class Decoder:
             if self._stopping.is_set():
                 return
             received_s = self._monotonic()
+            if self._received is not None and packet.size:
+                self._received(packet, received_s)
             if self.lazy and packet.size:
                 yield from self._take(packet, received_s)
             elif not self.lazy:
@@ -189,55 +195,16 @@ class Decoder:
         self.num_decoded += len(frames)
         return frames
 
+    def _stands_alone(self, packet: Packet[VideoStream]) -> bool:
+        codec = self._stream.codec_context
+        return codec.name not in CODECS or stands_alone(codec.name, bytes(packet), codec.extradata)
+
     def _time(self, pts: int | None, received_s: float) -> float:
         repaired = self._timeline.num_repaired
         time_s = self._timeline.at(pts, received_s)
         if not repaired and self._timeline.num_repaired:
             log.warning("time stamps are mended", time_s=round(time_s, 3))
         return time_s
-
-    def _stands_alone(self, packet: Packet[VideoStream]) -> bool:
-        """Return True when nothing behind this key frame needs what came before it.
-
-        FFmpeg also calls H.264 pictures with a recovery point key frames; with gradual refresh such a picture
-        needs those before it. Only an IDR picture (NAL type 5; H.265: IRAP, 16 to 23) is proof.
-        """
-        codec = self._stream.codec_context
-        if codec.name not in {"h264", "hevc"}:
-            return True
-        kind = first_picture_nal(bytes(packet), codec.extradata, hevc=codec.name == "hevc")
-        return kind == 5 if codec.name == "h264" else kind is not None and 16 <= kind <= 23
-
-
-def first_picture_nal(data: bytes, extradata: bytes | None, *, hevc: bool) -> int | None:
-    """Return the NAL type of the first slice in an access unit; None when there is none.
-
-    Source: ITU-T H.264 7.3.1 and H.265 7.3.1.2; ISO/IEC 14496-15 for the length-prefixed form.
-    """
-
-    def slice_type(position: int) -> int | None:
-        if hevc:
-            kind = (data[position] >> 1) & 63
-            return kind if kind < 32 else None
-        kind = data[position] & 31
-        return kind if 1 <= kind <= 5 else None
-
-    if extradata and extradata[0] == 1:  # avcC or hvcC: every unit follows its length
-        field = 21 if hevc else 4
-        length = (extradata[field] & 3) + 1 if len(extradata) > field else 4
-        position = 0
-        while position + length < len(data):
-            size = int.from_bytes(data[position : position + length], "big")
-            if (kind := slice_type(position + length)) is not None:
-                return kind
-            position += length + size
-        return None
-    position = data.find(b"\x00\x00\x01")
-    while 0 <= position < len(data) - 3:
-        if (kind := slice_type(position + 3)) is not None:
-            return kind
-        position = data.find(b"\x00\x00\x01", position + 3)
-    return None
 
 
 class Converter:

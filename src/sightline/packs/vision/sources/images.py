@@ -21,9 +21,10 @@ from sightline.core.plugins import Context, Source, SourceState
 from sightline.core.prediction import JsonObject
 from sightline.core.sample import Clocks, Frame, Sample
 from sightline.packs.vision.sources.opening import MAX_SIDE_PX, file_path
-from sightline.packs.vision.sources.pictures import MAX_PIXELS, decode_picture
+from sightline.packs.vision.sources.pictures import MAX_PIXELS, decode_frame
 
 log = structlog.get_logger()
+_QUALITY = 90  # of the JPEG that is drawn for a person
 
 _SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -116,6 +117,17 @@ class ImageSource(Source):
         """Yield the one picture that was sent."""
         yield self._sample(self._frame(file, name or "the picture"), name, 0, self.context.now(), None)
 
+    def drawn(self, sample: Sample[Frame]) -> bytes:
+        """Return a JPEG of the picture with what was predicted drawn onto it."""
+        # Here, for a source that only reads needs no lettering and no encoder.
+        import simplejpeg
+
+        from sightline.packs.vision.drawing import Style, draw
+
+        pixels_HWC = draw(sample, style=Style(header=False, confidence=True))
+        jpeg: bytes = simplejpeg.encode_jpeg(pixels_HWC, quality=_QUALITY, colorspace="BGR", colorsubsampling="420")
+        return jpeg
+
     def probe(self) -> JsonObject:
         """Return how many pictures there are, and the size and format of the first, without decoding it."""
         _, paths = self._files()
@@ -168,7 +180,9 @@ class ImageSource(Source):
             raise InvalidMedia(
                 f"{name} is longer than {self.max_bytes} bytes.", cure="Send a smaller one, or raise max_bytes."
             )
-        return Frame(decode_picture(data, name=name, size=self.size, max_pixels=self.max_pixels))
+        return decode_frame(
+            data, name=name, size=self.size, max_pixels=self.max_pixels, least_size=self.context.least_size
+        )
 
     def _sample(self, frame: Frame, name: str, seq: int, opened: datetime, index: int | None) -> Sample[Frame]:
         context = self.context

@@ -5,8 +5,10 @@ FFmpeg's own error texts carry the whole address, so they are never passed on: o
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -92,7 +94,14 @@ def open_video(url: str, *, transport: str, timeout_s: float) -> tuple[InputCont
         options |= {"rtsp_transport": transport, "timeout": timeout_us, "analyzeduration": "200000"}
     elif kind is Kind.HTTP:
         options["timeout"] = timeout_us
-    container = av.open(target, "r", format=container_format, options=options, timeout=(timeout_s, timeout_s))
+    begun_s = time.monotonic()
+    try:
+        container = av.open(target, "r", format=container_format, options=options, timeout=(timeout_s, timeout_s))
+    except av.error.InvalidDataError:
+        if time.monotonic() - begun_s < 0.9 * timeout_s:
+            raise
+        # what FFmpeg calls an RTSP server that accepts the connection and says nothing
+        raise av.error.TimeoutError(errno.ETIMEDOUT, "no answer in time") from None
     return container, video_stream(container, redacted(url))
 
 
@@ -161,7 +170,10 @@ def explained(error: Exception, url: str) -> SightlineError:
         return InvalidMedia(
             f"{name} cannot be read as a video: {cause_of(error)}.", cure="Check the file with ffprobe."
         )
-    if is_refusal(error):
+    if kind_of(url) is Kind.WEBCAM:
+        name = f"The webcam /dev/video{url}" if url.isdecimal() and sys.platform == "linux" else f"The webcam {url}"
+        cure = "Plug it in, use another number, and see that no other program has it and that this user may read it."
+    elif is_refusal(error):
         cure = "Check user name and password, and that the camera has not locked them out."
     elif isinstance(error, av.HTTPNotFoundError):
         cure = "Check the path behind the host name; the camera's manual names it."
@@ -184,6 +196,11 @@ def cause_of(error: Exception) -> str:
 def is_refusal(error: Exception) -> bool:
     """Return True when the source does not accept our user name and password."""
     return isinstance(error, av.HTTPUnauthorizedError | av.HTTPForbiddenError)
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Return True when asking again soon cannot help, as the address is wrong."""
+    return is_refusal(error) or isinstance(error, av.HTTPNotFoundError)
 
 
 def _open_file(path: Path, options: dict[str, str]) -> tuple[InputContainer, VideoStream]:

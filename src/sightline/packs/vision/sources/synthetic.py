@@ -39,7 +39,8 @@ class SyntheticSource(Source):
         pattern: `shapes` that wander, a `gradient` that moves, `noise`, `black`, or `pulse`: a grey whose mean goes
             from 28 up to 228 and back every 4 s.
         seed: another number, another picture.
-        realtime: give them at `fps`, as a camera does; else as fast as they are taken.
+        realtime: give them at `fps`, as a camera does, or (false) as fast as they are taken; null: as a camera
+            does where they do not end.
     """
 
     size: tuple[int, int] = (640, 480)
@@ -47,7 +48,7 @@ class SyntheticSource(Source):
     num_frames: int | None = None
     pattern: Literal["shapes", "gradient", "noise", "black", "pulse"] = "shapes"
     seed: int = 0
-    realtime: bool = False
+    realtime: bool | None = None
 
     def __post_init__(self) -> None:
         if not all(8 <= side <= _LARGEST_PX for side in self.size):
@@ -63,8 +64,8 @@ class SyntheticSource(Source):
 
     @property
     def is_live(self) -> bool:
-        """True with `realtime`."""
-        return self.realtime
+        """What `realtime` says, or else whether the frames have no end."""
+        return self.num_frames is None if self.realtime is None else self.realtime
 
     def open(self, context: Context) -> None:
         """Get ready."""
@@ -80,7 +81,7 @@ class SyntheticSource(Source):
         try:
             for seq in count() if self.num_frames is None else range(self.num_frames):
                 pts_s = seq / self.fps
-                if self.realtime:
+                if self.is_live:
                     context.stopping.wait(max(0.0, started_s + pts_s - self.monotonic()))
                 if context.stopping.is_set():
                     return

@@ -1,43 +1,47 @@
 """Video as a source: files, RTSP, HTTP and HLS, webcams; by PyAV.
 
-Knows when to open, pace, give up and come back. What a frame costs is decided in `decoding`, which frames are taken
-in `sampling`, how addresses are opened and errors worded in `opening`.
+Knows the configuration, and how a file is played. When a live address is opened again is decided in `live`, what a
+frame costs in `decoding`, which frames are taken in `sampling`, how addresses are opened and errors worded in
+`opening`, what is kept for clips in `packets`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import BinaryIO, Literal
 
 import av
-import structlog
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from sightline.core.errors import ConfigError, SightlineError
-from sightline.core.plugins import Context, Source, SourceState
+from sightline.core.errors import ConfigError, InvalidInput, SightlineError
+from sightline.core.plugins import Clip, Context, Source, SourceState
 from sightline.core.prediction import JsonObject
 from sightline.core.sample import Frame, Sample
 from sightline.core.urls import redacted
-from sightline.packs.vision.sources.backoff import Backoff
-from sightline.packs.vision.sources.connection import Connection
+from sightline.packs.vision.sources.connection import Connection, stamps_mean_nothing
 from sightline.packs.vision.sources.decoding import INTERPOLATIONS, Converter
+from sightline.packs.vision.sources.live import LiveReading
 from sightline.packs.vision.sources.opening import (
     MAX_SIDE_PX,
     Kind,
-    cause_of,
     explained,
     is_live,
-    is_refusal,
     kind_of,
     open_object,
     open_video,
 )
+from sightline.packs.vision.sources.packets import Ring
 from sightline.packs.vision.sources.probing import probe_stream
+from sightline.packs.vision.sources.recording import Recorder
+from sightline.packs.vision.sources.remuxing import MEDIA_TYPE, write_mp4
+from sightline.packs.vision.sources.watchdog import Watchdog
 
-log = structlog.get_logger()
+_LONGEST_OPENING_S = 30.0  # of an address besides its time limit: names are looked up, a first key frame is waited for
 
 
 @dataclass(kw_only=True)
@@ -59,6 +63,11 @@ class VideoSource(Source):
         interpolation: how frames are scaled: `area` (best for smaller), `bilinear` or `fast`.
         fast_decode: leave out the decoder's loop filter: about a sixth less CPU for a slightly blockier picture.
         lazy: decode only what leads to a wanted frame, where that gives the same pixels.
+        record_url: another address of the same camera, from which clips are made: its best picture, while `url` is the
+            small one that is analysed. It is never decoded.
+        ring_s: for how many seconds packets are held for clips; 0: no clips.
+        ring_mb: most memory for that, in MB.
+        frozen_s: after how many seconds of the same picture a live source counts as frozen; 0: never.
     """
 
     url: str
@@ -73,6 +82,10 @@ class VideoSource(Source):
     interpolation: Literal["area", "bilinear", "fast"] = "area"
     fast_decode: bool = False
     lazy: bool = True
+    record_url: str | None = None
+    ring_s: float = 30.0
+    ring_mb: float = 64.0
+    frozen_s: float = 10.0
 
     def __post_init__(self) -> None:
         if not self.url:
@@ -87,21 +100,47 @@ class VideoSource(Source):
             raise ConfigError(f"interpolation is {self.interpolation!r}; known: {', '.join(INTERPOLATIONS)}.")
         if (self.loop or self.realtime) and kind_of(self.url) is not Kind.FILE:
             raise ConfigError("loop and realtime are for files.", cure="Leave them out for a live source.")
+        if not 0 <= self.ring_s <= 3600 or not 1 <= self.ring_mb <= 65536:
+            raise ConfigError("ring_s must lie between 0 and 3600, ring_mb between 1 and 65536.")
+        if not 0 <= self.frozen_s <= 86400:
+            raise ConfigError(f"frozen_s is {self.frozen_s}; it must lie between 0 and 86400.")
+        if self.record_url is not None and (not self._is_live_address or not is_live(self.record_url)):
+            raise ConfigError("record_url is for live sources: both addresses must be.", cure="Leave it out for files.")
 
     @property
     def is_live(self) -> bool:
         """What `live` says, or else the address."""
         return self.realtime or is_live(self.url) if self.live is None else self.live
 
+    @property
+    def _is_live_address(self) -> bool:
+        return self.is_live and kind_of(self.url) is not Kind.FILE
+
+    @property
+    def stalls_after_s(self) -> float | None:
+        """The time limit, and the time from one wanted frame to the next."""
+        return self.timeout_s + self._step_s if self._is_live_address else None
+
+    @property
+    def stuck_after_s(self) -> float | None:
+        """Longer than opening and waiting for a packet ever take as long as the time limits work."""
+        return 4 * self.timeout_s + 2 * self._step_s + _LONGEST_OPENING_S if self._is_live_address else None
+
+    @property
+    def _step_s(self) -> float:
+        return 0.0 if self.fps is None else 1 / self.fps
+
     def __repr__(self) -> str:
-        shown = {each.name: getattr(self, each.name) for each in fields(self)} | {"url": redacted(self.url)}
-        return f"VideoSource({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        shown = {each.name: getattr(self, each.name) for each in fields(self)}
+        hidden = {name: value and redacted(value) for name, value in shown.items() if name in {"url", "record_url"}}
+        return f"VideoSource({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
 
     def open(self, context: Context) -> None:
         """Get ready; the address itself is opened by `read`, so that a camera may be down."""
         super().open(context)
         self.monotonic: Callable[[], float] = time.monotonic
-        self.backoff = Backoff(self.retry_max_s)
+        self._reading: LiveReading | None = None
+        self._ring = Ring(self.ring_s, round(self.ring_mb * (1 << 20))) if self.ring_s else None
 
     def read(self) -> Iterator[Sample[Frame]]:
         """Yield frames, uint8 [H, W, 3], blue first.
@@ -113,9 +152,13 @@ class VideoSource(Source):
         """
         reason = "stopped"
         self.context.state(SourceState.CONNECTING, "")
+        recorder = self._recorder()
         try:
-            if self.is_live and kind_of(self.url) is not Kind.FILE:
-                yield from self._read_live()
+            if self._is_live_address:
+                if recorder is not None:
+                    recorder.start()
+                self._reading = self._live_reading()
+                yield from self._reading.samples()
             else:
                 yield from self._read_to_its_end()
                 reason = "stopped" if self.context.stopping.is_set() else "end of file"
@@ -123,13 +166,45 @@ class VideoSource(Source):
             reason = error.message
             raise
         finally:
+            if recorder is not None:
+                recorder.stop()
+            if self._ring is not None:
+                self._ring.end()
             self.context.state(SourceState.STOPPED, reason)
+
+    def reconnect(self) -> None:
+        """Open the live address anew, now.
+
+        Raises:
+            InvalidInput: it is a file, or not being read.
+        """
+        if self._reading is None:
+            raise InvalidInput("This source is no live address that is being read.", cure="Change its `url` instead.")
+        self._reading.reconnect()
+
+    def clip(self, start: datetime, end: datetime, into: BinaryIO) -> Clip:
+        """Write an mp4 of the packets that came from `start` to `end` (UTC), as they came; H.264 or H.265.
+
+        It begins with the key frame at or before `start`. Where less is held than asked for, it is shorter; it never
+        holds packets of two connections.
+
+        Raises:
+            NotFound: nothing of that time is held any more, or not all of it has come yet.
+            InvalidInput: the source holds nothing, or its codec is another.
+            InvalidMedia: the packets cannot be understood.
+        """
+        ring = self._ring
+        if ring is None:
+            raise InvalidInput("This source holds no packets of which a clip could be made.", cure="Set ring_s: 30")
+        piece = ring.piece(start, end, self.context.now() if self.is_live else None)
+        write_mp4(piece, into)
+        return Clip(start=piece.start, end=piece.end, media_type=MEDIA_TYPE)
 
     def load(self, file: BinaryIO, name: str, media_type: str) -> Iterator[Sample[Frame]]:  # noqa: ARG002  FFmpeg looks itself
         """Yield the frames of a video that was sent; only plain containers are read, no playlists."""
         container, stream = open_object(file, name)
         with container:
-            connection = self._connection(container, stream, name, live=False)
+            connection = self._connection(container, stream, name, live=False, ring=None)
             yield from connection.samples(self.context.epoch, 0.0, self.context.now())
 
     def probe(self) -> JsonObject:
@@ -143,16 +218,11 @@ class VideoSource(Source):
         return {"url": redacted(self.url), "kind": str(kind_of(self.url)), "live": self.is_live, **facts}
 
     def _read_to_its_end(self) -> Iterator[Sample[Frame]]:
-        context, name = self.context, redacted(self.url)
+        context = self.context
         opened, started_s, base_s, epoch = context.now(), self.monotonic(), 0.0, context.epoch
         while not context.stopping.is_set():
-            try:
-                container, stream = open_video(self.url, transport=self.transport, timeout_s=self.timeout_s)
-            except av.FFmpegError as error:
-                raise explained(error, self.url) from None
-            with container:
-                connection = self._connection(container, stream, name, live=False)
-                for sample in connection.samples(epoch, base_s, opened):
+            with self._connected(live=False) as connection:
+                for sample in connection.samples(epoch, base_s, opened, goes_on=epoch > context.epoch):
                     if epoch == context.epoch and sample.seq == 0:
                         context.state(SourceState.LIVE, "")
                     if self.realtime:
@@ -163,47 +233,55 @@ class VideoSource(Source):
                 return
             epoch += 1
 
-    def _read_live(self) -> Iterator[Sample[Frame]]:
-        """Yield frames, connection after connection, until it is stopped, whatever the other side does."""
-        context = self.context
-        epoch, first_s, told = context.epoch, None, ""
-        while not context.stopping.is_set():
-            seq, error = 0, None
-            try:
-                container, stream = open_video(self.url, transport=self.transport, timeout_s=self.timeout_s)
-                with container:
-                    connection = self._connection(container, stream, redacted(self.url), live=True)
-                    now_s = self.monotonic()
-                    first_s = now_s if first_s is None else first_s
-                    for sample in connection.samples(epoch, now_s - first_s, None):
-                        if not seq:
-                            context.state(SourceState.LIVE, "")
-                            log.info("source is live", source=context.source, url=redacted(self.url), epoch=epoch)
-                            told = ""
-                        seq += 1
-                        self.backoff.good(self.monotonic())
-                        yield sample
-                if context.stopping.is_set():
-                    return
-            except (av.FFmpegError, SightlineError, OSError) as failure:
-                error = failure
-            epoch += bool(seq)
-            told = self._wait(error, told)
+    def _live_reading(self) -> LiveReading:
+        return LiveReading(
+            self.context,
+            self.url,
+            connect=lambda: self._connected(live=True),
+            timeout_s=self.timeout_s,
+            retry_max_s=self.retry_max_s,
+            monotonic=self.monotonic,
+        )
 
-    def _wait(self, error: Exception | None, told: str) -> str:
-        """Report why the connection ended, wait before the next; return the reason, which is logged when it is new."""
-        context = self.context
-        refused = error is not None and is_refusal(error)
-        reason = cause_of(error) if error else "the stream ended"
-        wait_s = self.backoff.failed(self.monotonic(), hopeless=refused or isinstance(error, av.HTTPNotFoundError))
-        if reason != told:
-            log.warning("source is lost", source=context.source, url=redacted(self.url), reason=reason)
-        context.state(SourceState.UNAUTHORISED if refused else SourceState.BACKOFF, reason)
-        if not context.stopping.wait(wait_s):
-            context.state(SourceState.CONNECTING, "")
-        return reason
+    def _recorder(self) -> Recorder | None:
+        if self.record_url is None or self._ring is None:
+            return None
+        return Recorder(
+            self.record_url,
+            self._ring,
+            source=self.context.source,
+            stopping=self.context.stopping,
+            transport=self.transport,
+            timeout_s=self.timeout_s,
+            retry_max_s=self.retry_max_s,
+            now=self.context.now,
+            monotonic=self.monotonic,
+        )
 
-    def _connection(self, container: InputContainer, stream: VideoStream, name: str, *, live: bool) -> Connection:
+    @contextmanager
+    def _connected(self, *, live: bool) -> Iterator[Connection]:
+        """Open the address for as long as the block lasts."""
+        try:
+            container, stream = open_video(self.url, transport=self.transport, timeout_s=self.timeout_s)
+        except av.FFmpegError as error:
+            if live:
+                raise
+            raise explained(error, self.url) from None
+        ring = None if self.record_url else self._ring
+        with container:
+            yield self._connection(container, stream, redacted(self.url), live=live, ring=ring)
+
+    def _connection(
+        self, container: InputContainer, stream: VideoStream, name: str, *, live: bool, ring: Ring | None
+    ) -> Connection:
+        watchdog = None
+        if live:
+            announced = stream.average_rate and not stamps_mean_nothing(container)
+            watchdog = Watchdog(
+                patience_s=self.timeout_s + self._step_s,
+                frozen_s=self.frozen_s,
+                announced_fps=float(stream.average_rate or 0) if announced else None,
+            )
         return Connection(
             container,
             stream,
@@ -215,4 +293,6 @@ class VideoSource(Source):
             lazy=self.lazy,
             fast_decode=self.fast_decode,
             monotonic=self.monotonic,
+            ring=ring,
+            watchdog=watchdog,
         )

@@ -1,0 +1,1 @@
+"""Medical volumes: read with honest geometry, segmented, measured, and told in the formats of the field."""

@@ -1,0 +1,1 @@
+"""What looks at volumes, and what it says of them."""

@@ -1,0 +1,1 @@
+"""Files of studies to volumes: what scanners write, strictly read."""
