@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Condition, Thread
-from threading import Event as Flag
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.build import CaseBuildContext, LoadedModel, load_model
-from sightline.core.errors import SightlineError, Unavailable
+from sightline.build import LoadedModel, load_model
+from sightline.build.opened_source import OpenedSource, open_source
+from sightline.client import InferenceRequest
+from sightline.core.errors import Unavailable
 from sightline.core.plugins import Source as StreamHandler
 from sightline.core.prediction import Prediction
 
-__all__ = ["RTSPFrameReader", "StreamHandler", "load_model", "predict_bgr", "predict_pil"]
+__all__ = ["InferenceRequest", "RTSPFrameReader", "StreamHandler", "load_model", "predict_bgr", "predict_pil"]
 
 
 def predict_bgr(model: LoadedModel, picture_HWC: npt.NDArray[np.uint8]) -> Prediction:
@@ -41,23 +41,14 @@ class RTSPFrameReader:
     def __init__(
         self, rtsp_url: str, target_fps: float = 5.0, width: int | None = None, height: int | None = None
     ) -> None:
-        fields: dict[str, Any] = {"url": rtsp_url, "fps": target_fps}
-        if width is not None and height is not None:
-            fields["size"] = (width, height)
+        self._fields: dict[str, Any] = {"url": rtsp_url, "fps": target_fps, "width": width, "height": height}
         if Path(rtsp_url).is_file():
-            fields["realtime"] = True  # as a camera would show it; else a reader would only ever see its end
-        self._build = CaseBuildContext()
-        self._source = self._build.plugin("sources", "video", **fields)
-        self._stopping = Flag()
-        self._changed = Condition()
-        self._ended = False
-        self._newest: npt.NDArray[np.uint8] | None = None
-        self._error: SightlineError | None = None
-        self._thread = Thread(target=self._work, name="rtsp-frame-reader", daemon=True)
+            self._fields["realtime"] = True  # as a camera would show it; else a reader would only ever see its end
+        self._opened: OpenedSource | None = None
 
     def start(self) -> Self:
         """Begin to read."""
-        self._thread.start()
+        self._opened = self._opened or open_source(**self._fields)
         return self
 
     def read(self, timeout_s: float = 10.0) -> npt.NDArray[np.uint8]:
@@ -66,35 +57,11 @@ class RTSPFrameReader:
         Raises:
             Unavailable: none came within the timeout, or the stream has ended.
         """
-        with self._changed:
-            came = self._changed.wait_for(lambda: self._newest is not None or self._ended, timeout_s)
-            newest, self._newest = self._newest, None
-        if newest is not None:
-            return newest
-        if not came:
-            raise Unavailable(f"No frame came within {timeout_s:g} s.", cure="Check the camera: sightline probe URL")
-        raise self._error or Unavailable("The stream has ended.")
+        if self._opened is not None:
+            return self._opened.read(timeout_s).payload.pixels_HWC
+        raise Unavailable(f"No frame came within {timeout_s:g} s: it was not started.", cure="Call start() first.")
 
     def stop(self) -> None:
         """End; a second call does nothing."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._build.close()
-
-    def _work(self) -> None:
-        try:
-            self._source.open(self._build.world(source="reader", stopping=self._stopping))
-            for sample in self._source.read():
-                with self._changed:
-                    self._newest = sample.payload.pixels_HWC
-                    self._changed.notify_all()
-                if self._stopping.is_set():
-                    break
-        except SightlineError as error:
-            self._error = error
-        finally:
-            self._source.close()
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
+        if self._opened is not None:
+            self._opened.close()

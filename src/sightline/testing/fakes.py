@@ -29,6 +29,7 @@ from sightline.core.ports import Array, ArtifactStore, EventBus, Meter, ModelHan
 from sightline.core.prediction import JsonObject, frozen
 from sightline.core.sample import Clocks, Frame, Reading, Sample
 from sightline.core.stores import MetadataStore
+from sightline.engine.isolation import run_isolated
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 """When the world of the fakes begins."""
@@ -196,7 +197,7 @@ def make_context(
         source=source,
         outputs=outputs,
         now=clock or FakeClock(),
-        **{"open_model": open_model, **others},
+        **{"open_model": open_model, "isolation": run_isolated, **others},
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -89,6 +91,26 @@ class ArtifactStoreContract(ABC):
             with suppress(Unavailable):  # to refuse is as good as to give the old bytes
                 seen += file.read()
             assert set(seen) == {ord("o")}
+
+    def test_entries_tell_size_and_age_in_the_order_of_the_keys(self, store: ArtifactStore) -> None:
+        before = datetime.now(UTC) - timedelta(seconds=2)  # stores count whole seconds
+        store.put("media/b", b"-" * 7)
+        store.put("media/a", b"")
+        store.put("other", b"-")
+        found = list(store.entries("media/"))
+        assert [(entry.key, entry.num_bytes) for entry in found] == [("media/a", 0), ("media/b", 7)]
+        assert all(entry.modified is None or before <= entry.modified <= datetime.now(UTC) for entry in found)
+        assert [entry.key for entry in store.entries()] == list(store.list())
+
+    def test_a_checksum_that_is_kept_is_that_of_what_was_put(self, store: ArtifactStore) -> None:
+        for key, data in (("small", b"a few bytes"), ("empty", b""), ("large", _pattern(_LARGE))):
+            for source in (data, io.BytesIO(data)):
+                store.put(key, source)
+                assert store.checksum(key) in {None, hashlib.sha256(data).hexdigest()}
+        store.put("large", b"small now")
+        assert store.checksum("large") in {None, hashlib.sha256(b"small now").hexdigest()}
+        with pytest.raises(NotFound, match="absent/key"):
+            store.checksum("absent/key")
 
     def test_what_is_absent_is_named(self, store: ArtifactStore) -> None:
         with pytest.raises(NotFound, match="absent/key"):

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from threading import Barrier, Thread
+from threading import Event as Flag
 from typing import Any
 
 import pytest
@@ -148,6 +149,87 @@ class EventBusContract(ABC):
         for who in range(4):
             own = [number for number in numbers if number // 1000 == who]
             assert own == [who * 1000 + number for number in range(250)]
+
+    def test_an_event_that_is_told_twice_comes_once(self, bus: EventBus) -> None:
+        subscription = bus.subscribe()
+        first, second = _event(1, "line.crossed"), _event(2, "line.crossed")
+        for event in (first, second, first, _event(3)):
+            bus.publish(event)
+        assert fetch(subscription, 3) == [1, 2, 3]
+
+    def test_who_comes_back_gets_what_came_since_and_then_what_comes(self, bus: EventBus) -> None:
+        events = [_event(number) for number in range(6)]
+        for event in events[:5]:
+            bus.publish(event)
+        subscription = bus.subscribe(after=events[2].id)
+        bus.publish(events[5])
+        assert fetch(subscription, 3) == [3, 4, 5]
+
+    def test_who_had_everything_gets_only_what_comes(self, bus: EventBus) -> None:
+        events = [_event(number) for number in range(3)]
+        for event in events[:2]:
+            bus.publish(event)
+        subscription = bus.subscribe(after=events[1].id)
+        assert subscription.get(_NOTHING_S) is None
+        bus.publish(events[2])
+        assert fetch(subscription, 1) == [2]
+
+    def test_who_comes_back_gets_only_what_it_wants(self, bus: EventBus) -> None:
+        last = _event(0, "zone.entered", "/cases/other")
+        bus.publish(last)
+        bus.publish(_event(1, "prediction", "/cases/street/sources/door"))
+        bus.publish(_event(2, "line.crossed", "/cases/street/sources/yard"))
+        bus.publish(_event(3, "line.crossed", "/cases/street/sources/door"))
+        wanted = bus.subscribe(types=["line.crossed"], source="/cases/street/sources/door", after=last.id)
+        assert fetch(wanted, 1) == [3]
+        assert wanted.get(_NOTHING_S) is None
+
+    def test_who_comes_back_with_an_id_that_nobody_knows_is_told_of_a_gap_first(self, bus: EventBus) -> None:
+        bus.publish(_event(1))
+        subscription = bus.subscribe(after="0123456789abcdef")
+        bus.publish(_event(2))
+        assert fetch(subscription, 3) == [Gap(num_lost=None), 1, 2]
+        assert bus.subscribe(after="0123456789abcdef").get(_WAIT_S) == Gap(num_lost=None)
+
+    def test_who_comes_back_to_more_than_fits_is_told_how_many_are_lost(self, bus: EventBus) -> None:
+        events = [_event(number) for number in range(10)]
+        for event in events:
+            bus.publish(event)
+        assert fetch(bus.subscribe(after=events[1].id, capacity=3), 4) == [Gap(num_lost=5), 7, 8, 9]
+
+    def test_a_reader_may_be_woken_instead_of_waiting(self, bus: EventBus) -> None:
+        woken = Flag()
+        subscription = bus.subscribe(types=["line.crossed"], wake=woken.set)
+        bus.publish(_event(1))
+        assert not woken.wait(_NOTHING_S)
+        last = _event(2, "line.crossed")
+        bus.publish(last)
+        assert woken.wait(_WAIT_S)
+        assert _number(subscription.get(0)) == 2
+        for number in (3, 4):
+            woken.clear()
+            bus.publish(_event(number, "line.crossed"))
+            assert woken.wait(_WAIT_S)
+        assert fetch(subscription, 2) == [3, 4]
+
+    def test_a_reader_is_woken_at_once_for_what_it_missed(self, bus: EventBus) -> None:
+        woken = Flag()
+        events = [_event(number) for number in range(2)]
+        for event in events:
+            bus.publish(event)
+        subscription = bus.subscribe(after=events[0].id, wake=woken.set)
+        assert woken.wait(_WAIT_S)
+        assert _number(subscription.get(0)) == 1
+
+    def test_a_reader_that_cannot_be_woken_disturbs_nobody(self, bus: EventBus) -> None:
+        def fail() -> None:
+            raise RuntimeError("Event loop is closed")
+
+        broken, sound = bus.subscribe(wake=fail), bus.subscribe()
+        bus.publish(_event(1))
+        bus.publish(_event(2))
+        assert fetch(sound, 2) == [1, 2]
+        assert fetch(broken, 2) == [1, 2]
 
 
 def fetch(subscription: Any, num: int) -> list[Any]:

@@ -136,6 +136,39 @@ class ModelStoreContract(ABC):
         with pytest.raises(ModelNotFound):
             store.models.point("people", "production", "2", expected=None)
 
+    def test_a_removed_version_is_gone_and_its_number_stays_taken(self, store: MetadataStore) -> None:
+        removed = model_event("model.removed")
+        for version in ("1", "2"):
+            store.models.add(make_model(version))
+        store.models.remove("people", "2", events=[removed])
+        assert store.models.get("people").version == "1"
+        assert [model.ref for model in store.models.list()] == ["people@1"]
+        assert sorted(store.models.taken("people")) == ["1", "2"]
+        assert [event.id for _, event in store.events.list()] == [removed.id]
+        for absent in ("2", "3"):
+            with pytest.raises(ModelNotFound):
+                store.models.get("people", absent)
+            with pytest.raises(ModelNotFound):
+                store.models.remove("people", absent)
+            with pytest.raises(ModelNotFound):
+                store.models.point("people", "production", absent, expected=None)
+        with pytest.raises(Conflict, match="people@2"):
+            store.models.add(make_model("2"))
+        store.models.remove("people", "1")
+        assert store.models.list("people") == []
+        assert store.models.taken("cars") == []
+
+    def test_a_version_that_an_alias_points_at_is_not_removed(self, store: MetadataStore) -> None:
+        for version in ("1", "2"):
+            store.models.add(make_model(version))
+        store.models.point("people", "production", "1", expected=None)
+        with pytest.raises(Conflict, match="production"):
+            store.models.remove("people", "1", events=[model_event("model.removed")])
+        assert store.events.list() == []
+        store.models.point("people", "production", "2", expected="1")
+        store.models.remove("people", "1")
+        assert [version for _, version in store.models.history("people", "production")] == ["2", "1"]
+
     def test_history_tells_when(self, store: MetadataStore) -> None:
         for version in ("1", "2"):
             store.models.add(make_model(version))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,26 @@ class RunStoreContract(ABC):
         found = store.runs.list(case="street", kind=RunKind.JOB, state=RunState.RUNNING)
         assert [run.id for run in found] == [wanted.id]
 
+    def test_the_runs_of_a_project_are_found(self, store: MetadataStore) -> None:
+        ours = [store.runs.create(Run(case="street", project="yard")).id for _ in range(3)]
+        store.runs.create(Run(case="street"))
+        first = store.runs.list(project="yard", limit=2)
+        assert [run.id for run in (*first, *store.runs.list(project="yard", after=first[-1].id))] == ours[::-1]
+        assert store.runs.list(project="nobody") == []
+
+    def test_runs_are_found_by_their_tags(self, store: MetadataStore) -> None:
+        odd = {'"place".$[0]': "Бухта 'A'", "batch": "7", "empty": ""}
+        made = [store.runs.create(Run(case="street", metadata=tags)).id for tags in ({"batch": "7"}, odd, {}, odd)]
+
+        def found(*tags: tuple[str, str | None], **more: Any) -> list[str]:
+            return [run.id for run in store.runs.list(tags=tags, **more)]
+
+        assert found(("batch", "7")) == [made[3], made[1], made[0]]
+        assert found(("batch", None), *odd.items()) == [made[3], made[1]]
+        assert found(("batch", None), limit=1, after=made[3]) == [made[1]]
+        assert found(("empty", "")) == [made[3], made[1]]
+        assert found(("batch", "07")) == found(("Batch", None)) == found(("batch", "7"), ("none", None)) == []
+
     def test_a_report_extends_the_lease(self, store: MetadataStore) -> None:
         run = store.runs.create(Run(case="street"), worker="me", lease=PASSED)
         assert run.lease_until is not None
@@ -188,6 +209,12 @@ class RunStoreContract(ABC):
         assert [store.runs.get(run.id) for run in (alive, again, waiting)] == [alive, again, waiting]
         assert store.runs.expire() == []
 
+    def test_a_run_that_shall_end_is_failed_when_its_holder_is_dead(self, store: MetadataStore) -> None:
+        run = store.runs.create(Run(case="street", restart="always"), worker="me")
+        store.runs.amend(run.id, cancel=True)
+        store.runs.report(run.id, 1, {}, lease=PASSED)
+        assert [failed.id for failed in store.runs.expire()] == [run.id]
+
     def test_the_end_of_a_dead_run_is_told_in_the_same_transaction(self, store: MetadataStore) -> None:
         dead = store.runs.create(Run(case="street"), worker="me", lease=PASSED)
         store.runs.create(Run(case="street"), worker="me")
@@ -203,10 +230,62 @@ class RunStoreContract(ABC):
         with pytest.raises(Conflict, match="over"):
             store.runs.report(run.id, run.token, {"frames": 1})
 
+    def test_a_run_that_was_given_back_is_claimed_under_a_new_token(self, store: MetadataStore) -> None:
+        run = store.runs.create(Run(case="street", restart="always"), worker="me")
+        back = store.runs.finish(run.id, 1, RunState.SUBMITTED, status={"frames": 3})
+        assert (back.state, back.worker, back.lease_until, back.finished) == (RunState.SUBMITTED, None, None, None)
+        taken = store.runs.claim(run.id, "you", events=[run_event(run)])
+        assert (taken.state, taken.token, taken.worker) == (RunState.RUNNING, 2, "you")
+        assert (taken.status, taken.started) == ({"frames": 3}, run.started)
+        assert taken.lease_until is not None
+        assert store.runs.get(run.id) == taken
+        assert len(store.events.list()) == 1
+        with pytest.raises(Conflict, match="token"):
+            store.runs.report(run.id, 1, {})
+
+    def test_a_run_that_was_only_submitted_is_claimed(self, store: MetadataStore) -> None:
+        run = store.runs.create(Run(case="street"))
+        taken = store.runs.claim(run.id, "me")
+        assert (taken.state, taken.token) == (RunState.RUNNING, 1)
+        assert taken.started is not None
+
+    def test_a_run_is_claimed_when_its_lease_has_passed(self, store: MetadataStore) -> None:
+        alive = store.runs.create(Run(case="street", restart="always"), worker="me")
+        with pytest.raises(Conflict, match="held by me"):
+            store.runs.claim(alive.id, "you", events=[run_event(alive)])
+        dead = store.runs.create(Run(case="street", restart="always"), worker="me", lease=PASSED)
+        assert store.runs.claim(dead.id, "you").token == 2
+        never = store.runs.create(Run(case="street"), worker="me", lease=PASSED)
+        with pytest.raises(Conflict):
+            store.runs.claim(never.id, "you")
+        assert store.events.list() == []
+
+    def test_a_worker_who_is_known_to_be_dead_need_not_be_waited_for(self, store: MetadataStore) -> None:
+        run = store.runs.create(Run(case="street", restart="always"), worker="me")
+        with pytest.raises(Conflict):
+            store.runs.claim(run.id, "you", instead_of="somebody")
+        assert store.runs.claim(run.id, "you", instead_of="me").worker == "you"
+
+    def test_a_run_that_shall_end_or_is_over_is_not_claimed(self, store: MetadataStore) -> None:
+        run = store.runs.create(Run(case="street", restart="always"), worker="me")
+        store.runs.amend(run.id, cancel=True)
+        with pytest.raises(Conflict):
+            store.runs.claim(run.id, "you", instead_of="me")
+        store.runs.finish(run.id, 1, RunState.CANCELLED, status={})
+        with pytest.raises(Conflict, match="over"):
+            store.runs.claim(run.id, "you")
+        with pytest.raises(NotFound, match="nobody"):
+            store.runs.claim("nobody", "you")
+
+    def test_of_two_that_claim_at_once_one_wins(self, store: MetadataStore) -> None:
+        for _ in range(10):
+            run = store.runs.create(Run(case="street"))
+            assert sorted(at_once(partial(store.runs.claim, run.id, "me"))) == ["Conflict", "done"]
+
     def test_of_two_that_create_at_once_one_wins(self, store: MetadataStore) -> None:
         for _ in range(10):
             run = Run(case="street")
-            assert sorted(_at_once(partial(store.runs.create, run))) == ["Conflict", "done"]
+            assert sorted(at_once(partial(store.runs.create, run))) == ["Conflict", "done"]
 
     def test_of_two_that_finish_at_once_one_wins(self, store: MetadataStore) -> None:
         for _ in range(10):
@@ -215,19 +294,34 @@ class RunStoreContract(ABC):
             def finish(run: Run = run) -> None:
                 store.runs.finish(run.id, 1, RunState.COMPLETED, status={}, events=[run_event(run)])
 
-            assert sorted(_at_once(finish)) == ["Conflict", "done"]
+            assert sorted(at_once(finish)) == ["Conflict", "done"]
         assert len(store.events.list()) == 10
 
+    @pytest.mark.parametrize("name", ["nul\0", "half \ud83d"])
+    def test_an_id_that_no_run_can_have_is_refused(self, store: MetadataStore, name: str) -> None:
+        for act in (
+            lambda: store.runs.get(name),
+            lambda: store.runs.list(after=name),
+            lambda: store.runs.list(case=name),
+            lambda: store.runs.report(name, 1, {}),
+            lambda: store.runs.finish(name, 1, RunState.COMPLETED, status={}),
+            lambda: store.runs.amend(name, cancel=True),
+            lambda: store.runs.claim(name, "me"),
+        ):
+            with pytest.raises(InvalidInput):
+                act()
 
-def _at_once(act: Callable[[], object]) -> list[str]:
+
+def at_once(act: Callable[[], object]) -> list[str]:
     """Let two threads do the same; return how each ended."""
-
-    def outcome() -> str:
-        try:
-            act()
-        except SightlineError as error:
-            return type(error).__name__
-        return "done"
-
     with ThreadPoolExecutor(2) as pool:
-        return [future.result() for future in [pool.submit(outcome) for _ in range(2)]]
+        return [future.result() for future in [pool.submit(outcome, act) for _ in range(2)]]
+
+
+def outcome(act: Callable[[], object]) -> str:
+    """Do it; return how it ended."""
+    try:
+        act()
+    except SightlineError as error:
+        return type(error).__name__
+    return "done"
