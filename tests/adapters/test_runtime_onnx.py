@@ -45,6 +45,19 @@ class TestOnnxRuntime(RuntimeContract):
     def add_model(self, folder: Path) -> Path:
         return _saved(_adder(), folder / "adder.onnx")
 
+    @pytest.mark.parametrize(
+        ("task", "inference", "holds"),
+        [("addition", "", True), ("volume-segmentation", "sliding", True), ("volume-segmentation", "whole", False)],
+    )
+    def test_the_memory_of_a_call_is_held_for_the_next_one_but_of_a_volume_seen_whole(
+        self, runtime: OnnxRuntime, tmp_path: Path, task: str, inference: str, holds: bool
+    ) -> None:
+        model, card = _adder(), ModelCard(name="adder", task=task, preprocessing={"inference": inference})
+        for key, value in card.to_props().items():
+            model.metadata_props.add(key=key, value=value)
+        native: Any = runtime.open(_saved(model, tmp_path / "file.onnx"))._session
+        assert native.get_session_options().enable_cpu_mem_arena == holds
+
     def test_the_card_in_the_file_wins(self, runtime: OnnxRuntime, tmp_path: Path) -> None:
         model = _adder()
         card = ModelCard(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.architecture.checkout import PACKAGE, parsed, python_files, shown
 
-READERS = ("settings/", "client.py", "train/strategy.py")
+READERS = ("settings/", "client/clients.py", "train/strategy.py")
 """Settings; `Client.from_env`; and torchrun's variables."""
 
 WORDS = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}

@@ -14,7 +14,26 @@ import pytest
 from cli import Checkout
 from tests.architecture.checkout import ROOT
 
-TARGETS = {"demo", "test", "check", "bench", "lock", "help", "clean", "install", "format", "test-deps"}
+TARGETS = {
+    "demo",
+    "test",
+    "check",
+    "bench",
+    "bench-serving",
+    "bench-jobs",
+    "bench-medical",
+    "chaos",
+    "fuzz",
+    "bench-store",
+    "bench-streams",
+    "soak",
+    "lock",
+    "help",
+    "clean",
+    "install",
+    "format",
+    "test-deps",
+}
 
 
 def make(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

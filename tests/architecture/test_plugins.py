@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from tests.architecture.checkout import ROOT
 
-from sightline.build.catalog import KINDS, PORT_KINDS
+from sightline.build.catalog import FILE_KINDS, KINDS, PORT_KINDS
 from sightline.core.plugins import Plugin, Predictor
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-BASES: dict[str, type] = {**KINDS, **PORT_KINDS, "tasks": Predictor}
+BASES: dict[str, type] = {**KINDS, **FILE_KINDS, **PORT_KINDS, "tasks": Predictor}
 POINTS = [
     pytest.param(group.removeprefix("sightline."), value, id=f"{group.removeprefix('sightline.')}-{name}")
     for group, points in PROJECT["entry-points"].items()
@@ -44,7 +44,7 @@ def test_an_entry_point_names_a_class_of_its_kind(kind: str, value: str) -> None
 def test_a_plugin_describes_its_fields(kind: str, value: str) -> None:
     found = loaded(value)
     if not issubclass(found, Plugin):
-        assert kind in PORT_KINDS
+        assert kind in {**FILE_KINDS, **PORT_KINDS}
         return
     texts = [getdoc(each) or "" for each in found.__mro__ if issubclass(each, Plugin)]
     fields = {field.name for field in dataclasses.fields(found) if field.repr}

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
 from tests.build.conftest import Load, WriteCase
 from tests.build.test_catalog import catalog, point
 
@@ -58,3 +62,23 @@ def test_a_folder_of_cases_that_is_not_there_is_a_problem(load: Load) -> None:
 
     assert "environment SIGHTLINE_CASES_ROOT" in problem["message"]
     assert "nowhere" in problem["message"]
+
+
+def test_a_shipped_case_whose_extra_is_not_installed_is_no_fault_but_ones_own_is(
+    load: Load, write_case: WriteCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rare_report.py").write_text("import a_library_that_nobody_has")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_case("mine", "source: synthetic\nsinks: [medical-report]\n")
+    rare = catalog(point("medical-report", "rare_report:Report [medical]", kind="sinks"))
+    installed = Catalog()
+
+    def found_in(group: str) -> list[EntryPoint]:
+        others = [each for each in vars(installed)["_found"](group) if each.name != "medical-report"]
+        return [*vars(rare)["_found"](group), *others]
+
+    with CaseBuildContext(load(), catalog=Catalog(found_in)) as context:
+        [problem] = check_all(context)
+
+    assert (problem["what"], problem["code"]) == ("case mine", "missing_extra")
+    assert problem["cure"].startswith("pip install")

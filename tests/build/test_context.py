@@ -107,7 +107,7 @@ def test_a_port_is_named_by_setting_as_an_import_path(load: Load, buses: str) ->
     ],
 )
 def test_every_setting_of_an_adapter_is_obeyed(load: Load, setting: str, name: str, path: str) -> None:
-    kinds = {"runtime": OnnxRuntime, "meter": PrometheusMeter}
+    kinds: dict[str, type] = {"runtime": OnnxRuntime, "meter": PrometheusMeter}
     with CaseBuildContext(load(**{f"SIGHTLINE_ADAPTERS__{setting}": path})) as context:
         if name in kinds:
             assert isinstance(getattr(context, name), kinds[name])
@@ -199,3 +199,11 @@ def test_the_number_of_workers_is_a_setting(load: Load) -> None:
         layout = vars(context.sessions)["_layout"]
 
         assert (layout.num_workers, layout.max_batch) == (3, 2)
+
+
+def test_sinks_know_where_they_may_send_to_and_the_backend_is_among_it(load: Load) -> None:
+    assert CaseBuildContext(load()).world().reachable == ("public",)
+    loaded = load(
+        SIGHTLINE_WEBHOOKS__ALLOW="hooks.internal,10.0.0.0/8", BACKEND_URL="http://user:password@backend:8080/x"
+    )
+    assert CaseBuildContext(loaded).world().reachable == ("hooks.internal", "10.0.0.0/8", "backend")

@@ -137,3 +137,27 @@ def test_the_sources_of_a_blueprint_are_replaced_too(
         loaded(context, two, "c.mp4")
     none = write_case("none", blueprint=BLUEPRINT % "")
     assert loaded(context, none, "c.mp4")["main"][1].url == "c.mp4"
+
+
+@pytest.mark.parametrize(
+    ("source", "played"),
+    [
+        ("{use: video, url: a.mp4}", (True, True)),
+        ("{use: video, url: a.mp4, loop: false}", (True, False)),
+        ("{use: video, url: a.mp4, realtime: false}", (False, True)),
+        ("{use: video, url: 'rtsp://camera/1'}", (False, False)),
+        ("{use: video, url: 0}", (False, False)),
+    ],
+)
+def test_a_run_that_is_live_plays_a_file_like_a_camera_unless_the_manifest_says_otherwise(
+    context: CaseBuildContext, write_case: WriteCase, source: str, played: tuple[bool, bool]
+) -> None:
+    folder = write_case("v", f"source: {source}\n")
+
+    live: Any = load_case(str(folder), context=context, live=True).sources["main"]
+    plain: Any = load_case(str(folder), context=context).sources["main"]
+    given: Any = load_case(str(folder), context=context, source="b.mp4", live=True).sources["main"]
+
+    assert (live.realtime, live.loop) == played
+    assert (plain.realtime, plain.loop) == (False, False)
+    assert given.realtime or "realtime: false" in source

@@ -212,7 +212,8 @@ def test_fields_that_a_newer_sightline_adds_are_passed_over() -> None:
 
 def test_a_mask_travels_as_runs() -> None:
     labels_HW = np.array([[0, 0, 1], [1, 1, 300]], np.uint16)
-    wire = encode_prediction(Mask(labels_HW=labels_HW, class_name=("background", "liver")))
+    maps = {"probability": np.ones((2, 3), np.float16)}  # JSON leaves them out
+    wire = encode_prediction(Mask(labels_HW=labels_HW, class_name=("background", "liver"), maps=maps))
     assert wire == {
         "type": "mask",
         "encoding": "rle",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.core.strategies import json_objects, texts
 
 from sightline.core.errors import InvalidInput, InvalidModel
-from sightline.core.model import ModelCard, TensorSpec, card_from_props, checked_model_name, split_ref
+from sightline.core.model import ModelCard, TensorSpec, card_from_props, checked_model_name, named_version, split_ref
 
 words = texts.filter(bool)
 cards = st.builds(
@@ -99,3 +99,12 @@ def test_a_name_is_given_back_as_it_is() -> None:
     assert checked_model_name("UNet.v2_a-1") == "UNet.v2_a-1"
     with pytest.raises(InvalidInput):
         checked_model_name(name)
+
+
+def test_a_model_is_called_by_its_name_or_with_its_version() -> None:
+    assert named_version("dogs") == ("dogs", None)
+    assert named_version("dogs", "2") == ("dogs", "2")
+    assert named_version("dogs@2") == named_version("dogs@2", "2") == ("dogs", "2")
+    for name, version in (("dogs@", None), ("@2", None), ("dogs@2", "3")):
+        with pytest.raises(InvalidInput):
+            named_version(name, version)

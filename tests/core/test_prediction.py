@@ -102,6 +102,19 @@ def test_a_mask_of_signed_numbers_is_refused() -> None:
         Mask(labels_HW=np.zeros((2, 2), np.int32), class_name=())
 
 
+def test_a_mask_holds_maps_on_the_grid_of_its_labels() -> None:
+    labels_HW = np.ones((2, 3), np.uint8)
+    mask = Mask(
+        labels_HW=labels_HW, class_name=("background", "brain"), maps={"probability": np.ones((2, 3), np.float16)}
+    )
+    with pytest.raises(ValueError, match="read-only"):
+        mask.maps["probability"][0, 0] = 0
+    with pytest.raises(InvalidInput, match=r"'probability' of a mask is float32 \[2, 3\], not float16"):
+        Mask(labels_HW=labels_HW, class_name=(), maps={"probability": np.ones((2, 3), np.float32)})
+    with pytest.raises(InvalidInput, match=r"float16 \[3, 2\], not float16 \[2, 3\]"):
+        Mask(labels_HW=labels_HW, class_name=(), maps={"agreement": np.ones((3, 2), np.float16)})
+
+
 def test_findings_answer_by_name() -> None:
     findings = Findings(items=(Finding(name="in", value=3), Finding(name="in", value=4), Finding(name="news")))
     assert findings.value("in") == 3

@@ -1,6 +1,7 @@
 """Runs the fenced blocks of a page in order, in one folder: what a page shows is what happens.
 
 ```bash                      is run; it must end well, except where the block says `exits=4`
+```bash server               is started, and serves the blocks behind it until the next such block or the page's end
 ```python                    is run as a script
 ```yaml title="path"         is written to the file, as is python, toml or text with a title
 ```text output               is what the command before printed; `...` stands for anything
@@ -18,8 +19,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.docs.servers import Servers
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+RUN = [
+    "README.md",
+    "docs/CASE_EXAMPLE.md",
+    *sorted(str(path.relative_to(ROOT)) for part in ("tutorials", "how-to") for path in ROOT.glob(f"docs/{part}/*.md")),
+]
+"""The pages that are run."""
 _BLOCK = re.compile(r"^( *)```(\w+)([^\n`]*)\n(.*?)^\1```\s*$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 _EXITS = re.compile(r"exits=(\d+)")
@@ -54,25 +63,34 @@ def blocks_of(text: str) -> list[Block]:
     ]
 
 
+def has_server(page: str) -> bool:
+    """Return whether a page starts a server."""
+    return any("sightline serve" in block.text for block in blocks_of((ROOT / page).read_text("utf-8")))
+
+
 def run_page(page: Path, folder: Path) -> int:
     """Run a page in `folder`; return the number of blocks that were run, written or compared."""
-    shown, num = "", 0
-    for block in blocks_of(page.read_text("utf-8")):
-        where = f"{page.relative_to(ROOT)}:{block.line}"
-        if title := _TITLE.search(block.info):
-            path = folder / title[1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, "utf-8")
-        elif block.language == "bash":
-            shown = _ran(["bash", "-euc", block.text], folder, where, block.info)
-        elif block.language == "python":
-            shown = _ran([sys.executable, "-c", block.text], folder, where, block.info)
-        elif block.language == "text" and block.info.startswith("output"):
-            pattern = pattern_of(block.text, loose="loose" in block.info)
-            assert re.search(pattern, shown), f"{where}: the output is\n{shown}\nand not\n{block.text}"
-        else:
-            continue
-        num += 1
+    printed, num = "", 0
+    with Servers(folder) as servers:
+        for block in blocks_of(page.read_text("utf-8")):
+            where = f"{page.relative_to(ROOT)}:{block.line}"
+            text = servers.shown(block.text)
+            if title := _TITLE.search(block.info):
+                path = folder / title[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, "utf-8")
+            elif block.language == "bash" and block.info == "server":
+                servers.start(text, folder, environment(folder), where)
+            elif block.language == "bash":
+                printed = _ran(["bash", "-euc", text], folder, where, block.info, servers)
+            elif block.language == "python":
+                printed = _ran([sys.executable, "-c", text], folder, where, block.info, servers)
+            elif block.language == "text" and block.info.startswith("output"):
+                pattern = pattern_of(text, loose="loose" in block.info)
+                assert re.search(pattern, printed), f"{where}: the output is\n{printed}\nand not\n{text}"
+            else:
+                continue
+            num += 1
     return num
 
 
@@ -104,7 +122,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _ran(command: list[str], folder: Path, where: str, info: str) -> str:
+def _ran(command: list[str], folder: Path, where: str, info: str, servers: Servers) -> str:
     expected = int(match[1]) if (match := _EXITS.search(info)) else 0
     done = subprocess.run(
         command,
@@ -116,5 +134,5 @@ def _ran(command: list[str], folder: Path, where: str, info: str) -> str:
         timeout=_TIMEOUT_S,
         check=False,
     )
-    assert done.returncode == expected, f"{where} ended with {done.returncode}:\n{done.stdout}"
+    assert done.returncode == expected, f"{where} ended with {done.returncode}:\n{done.stdout}\n{servers.log}"
     return done.stdout

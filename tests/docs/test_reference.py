@@ -16,6 +16,7 @@ from sightline.build.manifest import KEYS
 from sightline.core.errors import error_types
 from sightline.core.events import EVENT_TYPES
 from sightline.serve.cli import app
+from sightline.serve.numbers import _TOTALS, _TOTALS_BY
 
 PLUGINS = [(listed.kind, listed.name) for listed in Catalog().listed() if listed.package == "sightline"]
 
@@ -79,3 +80,13 @@ def test_every_public_name_is_explained() -> None:
         row = re.search(rf"^\| `{name}[^`]*` \| (.+) \|$", page, re.MULTILINE)
         assert row, name
         assert len(row[1]) > 10
+
+
+def test_every_number_stands_on_its_page() -> None:
+    page = (ROOT / "docs/how-to/watch-numbers-and-logs.md").read_text("utf-8")
+    shown = set(re.findall(r"`([a-z_]+?)(?:_total)?`", page))
+    told: set[str] = set()
+    for path in [path for part in ("engine", "serve") for path in ROOT.glob(f"src/sightline/{part}/**/*.py")]:
+        told |= set(re.findall(r"\.(?:count|gauge|observe)\(\s*\"([a-z_]+)\"", path.read_text("utf-8")))
+    assert len(told) > 10, "no numbers: this test sees nothing"
+    assert told | {*_TOTALS.values(), *(name for name, _ in _TOTALS_BY.values())} <= shown

@@ -58,8 +58,17 @@ class _Runs(RunStore):
         self._away.check("finish")
         return self._real.finish(run_id, token, state, **others)
 
+    def claim(self, run_id: str, worker: str, **others: Any) -> Run:
+        self._away.check("claim")
+        return self._real.claim(run_id, worker, **others)
+
     def expire(self, events: Callable[[Run], Sequence[Event]] = lambda _: ()) -> Sequence[Run]:
+        self._away.check("expire")
         return self._real.expire(events)
+
+    def amend(self, run_id: str, **others: Any) -> Run:
+        self._away.check("amend")
+        return self._real.amend(run_id, **others)
 
 
 class _Events(EventStore):
@@ -71,5 +80,10 @@ class _Events(EventStore):
         self._away.check("append")
         self._real.append(events)
 
+    def position(self, event_id: str | None = None) -> int | None:
+        self._away.check("position")
+        return self._real.position(event_id)
+
     def list(self, **others: Any) -> Sequence[tuple[int, Event]]:
+        self._away.check("events")
         return self._real.list(**others)

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from tests.engine.job_world import JobWorld, Journal, make_case
 
 from sightline.adapters.artifacts import ObjectStore
 from sightline.adapters.bus_memory import MemoryBus
@@ -80,3 +81,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
 @pytest.fixture
 def world(store: SqlStore) -> World:
     return World(store)
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[World]:
+    """A world whose database no other test has: workers take whatever they find there."""
+    with closing(SqlStore(f"sqlite:///{tmp_path}/store.db")) as store:
+        yield World(store)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+def texts(lone: World, journal: Journal) -> JobWorld:
+    """Jobs of a case with one predictor and one sink."""
+    return JobWorld(lone, make_case(journal))

@@ -14,11 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 from sightline.core.model import ModelCard
 
 
-def doubling_net(path: Path, *, rows: int | str = "n", columns: int = 2, card: ModelCard | None = None) -> Path:
-    """Write a net whose output y is its input x times two, both float32 [rows, columns]."""
+def doubling_net(
+    path: Path, *, rows: int | str = "n", columns: int | str = 2, card: ModelCard | None = None, factor: float = 2
+) -> Path:
+    """Write a net whose output y is its input x times two (or `factor`), both float32 [rows, columns]."""
     x_NC = helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, columns])
     y_NC = helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, columns])
-    return _saved(path, [helper.make_node("Mul", ["x", "two"], ["y"])], [x_NC], [y_NC], card)
+    return _saved(path, [helper.make_node("Mul", ["x", "two"], ["y"])], [x_NC], [y_NC], card, factor=factor)
 
 
 def summing_net(path: Path) -> Path:
@@ -45,9 +47,11 @@ def _saved(
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],
     card: ModelCard | None,
+    *,
+    factor: float = 2,
 ) -> Path:
     constants = [
-        numpy_helper.from_array(np.array(2, np.float32), "two"),
+        numpy_helper.from_array(np.array(factor, np.float32), "two"),
         numpy_helper.from_array(np.array([0], np.int64), "first_axis"),
     ]
     graph = helper.make_graph(nodes, "test", inputs, outputs, constants)

@@ -13,8 +13,9 @@ import pytest
 
 from sightline.core.errors import Cancelled, DeadlineExceeded, InvalidInput, Overloaded
 from sightline.core.ports import Array, Tensors
-from sightline.engine.batching import Work, WorkQueue, make_work, run_batch
+from sightline.engine.batching import run_batch
 from sightline.engine.call import Call, Priority
+from sightline.engine.work import Work, WorkQueue, make_work
 
 
 def work(
@@ -363,3 +364,30 @@ class TestRunBatch:
         batch = [make_work({"a": np.array([n]), "b": np.array([10 * n])}, Call()) for n in (1, 2)]
         run_batch(batch, run, fixed_rows=None, batchable=True)
         assert [item.future.result(0)["sum"].tolist() for item in batch] == [[11], [22]]
+
+
+def test_a_call_is_told_how_long_it_waited_and_how_long_the_model_took() -> None:
+    def slow(feeds: Tensors) -> Mapping[str, Array]:
+        time.sleep(0.02)
+        return doubled(feeds)
+
+    batch = [work(), work()]
+    time.sleep(0.01)
+    run_batch(batch, slow, fixed_rows=None, batchable=True)
+    for item in (*batch, alone := work()):
+        if item is alone:
+            run_batch([item], slow, fixed_rows=None, batchable=False)
+        assert 0.02 <= item.call.spans["inference"] < 0.5
+        assert (item.call.spans["queue"] >= 0.01) == (item is not alone)
+
+
+def test_a_batch_of_one_is_not_copied() -> None:
+    one = work(3)
+    seen: list[Array] = []
+
+    def run(feeds: Tensors) -> Mapping[str, Array]:
+        seen.append(feeds["x"])
+        return doubled(feeds)
+
+    run_batch([one], run, fixed_rows=None, batchable=True)
+    assert seen[0] is one.feeds["x"]

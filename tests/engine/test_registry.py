@@ -10,7 +10,7 @@ from tests.engine.nets import doubling_net
 
 from sightline.adapters.artifacts import ObjectStore
 from sightline.adapters.database import SqlStore
-from sightline.core.errors import FileMissing, InvalidInput, InvalidModel, ModelNotFound
+from sightline.core.errors import Conflict, FileMissing, InvalidInput, InvalidModel, ModelNotFound
 from sightline.core.model import ModelCard
 from sightline.engine.registry import ModelRegistry
 
@@ -97,6 +97,42 @@ def test_versions_count_up_and_the_same_file_with_the_same_card_is_not_added_aga
     assert registry.locate("own").ref == "own@2"
 
 
+def test_a_version_is_removed_with_its_file_and_its_number_is_not_given_again(
+    registry: ModelRegistry, tmp_path: Path, store: SqlStore
+) -> None:
+    file = doubling_net(tmp_path / "own.onnx")
+    for title in ("one", "two"):
+        registry.add(file, ModelCard(name="own", title=title))
+    path = registry.locate("own@2").path
+    assert registry.remove("own", "2").ref == "own@2"
+    assert registry.locate("own").ref == "own@1"
+    assert not path.exists()
+    assert [path.parts[-3] for path in (tmp_path / "artifacts").rglob("model.onnx")] == ["1"]
+    assert registry.add(file, ModelCard(name="own", title="three")).version == "3"
+    assert [event.short_type for _, event in store.events.list()].count("model.removed") == 1
+
+
+def test_what_is_shipped_or_pointed_at_is_not_removed(registry: ModelRegistry, tmp_path: Path) -> None:
+    registry.add(doubling_net(tmp_path / "own.onnx"), ModelCard(name="own"))
+    registry.promote("own", "production", "1")
+    for version in ("1", "production"):
+        with pytest.raises(Conflict, match="production"):
+            registry.remove("own", version)
+    with pytest.raises(Conflict, match="shipped"):
+        registry.remove("nanodet-m", "1")
+    for name, version in (("own", "7"), ("nobody", "1"), ("nanodet-m", "2")):
+        with pytest.raises(ModelNotFound):
+            registry.remove(name, version)
+
+
+def test_a_version_for_another_task_must_be_forced(registry: ModelRegistry, tmp_path: Path) -> None:
+    file = doubling_net(tmp_path / "own.onnx")
+    registry.add(file, ModelCard(name="own", task="object-detection"))
+    with pytest.raises(Conflict, match="own@1 is for object-detection"):
+        registry.add(file, ModelCard(name="own", task="image-classification"))
+    assert registry.add(file, ModelCard(name="own", task="image-classification"), force=True).version == "2"
+
+
 def test_another_process_finds_what_was_added(registry: ModelRegistry, tmp_path: Path, store: SqlStore) -> None:
     registry.add(doubling_net(tmp_path / "own.onnx"), ModelCard(name="own"))
     for cached in (tmp_path / "models" / "cache").glob("*"):
@@ -131,7 +167,9 @@ def test_a_damaged_file_in_a_folder_is_named_and_hides_no_other(
 
 def test_names_and_models_are_listed_with_their_aliases(registry: ModelRegistry, tmp_path: Path) -> None:
     registry.add(doubling_net(tmp_path / "own.onnx"), ModelCard(name="own"))
-    assert registry.names() == ["both", "mobilenet_v3_small", "nanodet-m", "own", "person_detector"]
+    assert registry.names() == [
+        "both", "medical_segmentation_v1", "mobilenet_v3_small", "nanodet-m", "own", "person_detector",
+    ]  # fmt: skip
     assert [(model.name, model.aliases) for model in registry.list()] == [
         ("own", ()),
         ("both", ()),

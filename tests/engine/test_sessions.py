@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
@@ -12,80 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.engine.bench import Bench, OwnRuntime, OwnSession, x
 from tests.engine.nets import doubling_net, scaling_net, summing_net
 
 from sightline.adapters.meter_prometheus import PrometheusMeter
 from sightline.adapters.runtime_onnx import OnnxRuntime
 from sightline.core.errors import Cancelled, DeadlineExceeded, InvalidInput, InvalidModel, ModelNotFound, Unavailable
-from sightline.core.model import ModelCard, TensorSpec
-from sightline.core.ports import Array, Runtime, Session, Tensors
+from sightline.core.model import ModelCard
+from sightline.core.ports import Array, Tensors
 from sightline.core.stores import ModelStore
 from sightline.engine.call import Call, Priority, calling
 from sightline.engine.registry import ModelRegistry
-from sightline.engine.sessions import ModelSessions, SessionLayout
-
-ROWS: tuple[int | str | None, ...] = ("n", 2)
-
-
-class OwnSession(Session):
-    """Doubles x; `gate` holds every call until it is set."""
-
-    def __init__(self, card: ModelCard, gate: Event) -> None:
-        self.card = card
-        self.gate = gate
-        self.entered = Event()
-        self.sizes: list[int] = []
-        self.closed = False
-
-    def run(self, feeds: Tensors) -> dict[str, Array]:
-        self.entered.set()
-        self.gate.wait(5)
-        self.sizes.append(len(feeds["x"]))
-        if (feeds["x"] == 13).any():
-            raise InvalidInput("13 is unlucky.")
-        return {"y": feeds["x"] * 2}
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class OwnRuntime(Runtime):
-    """Opens sessions of its own making; `before` runs while it opens one."""
-
-    def __init__(self, shape: tuple[int | str | None, ...] = ROWS, *, batchable: bool = True) -> None:
-        self.sessions: list[OwnSession] = []
-        self.opened: list[Path] = []
-        self.before: Callable[[], None] = lambda: None
-        self.gate = Event()
-        self.gate.set()
-        self._inputs = (TensorSpec(name="x", dtype="float32", shape=shape),)
-        self._batchable = batchable
-
-    def open(self, path: Path, *, name: str = "", device: str = "auto") -> OwnSession:
-        self.opened.append(path)
-        self.before()
-        card = ModelCard(name=name, inputs=self._inputs, batchable=self._batchable)
-        self.sessions.append(OwnSession(card, self.gate))
-        return self.sessions[-1]
-
-    def devices(self) -> Sequence[str]:
-        return ("cpu",)
-
-
-def no_store() -> ModelStore:
-    raise AssertionError("a path needs no store")
-
-
-class Bench:
-    """Model sessions on a runtime, with a model to open."""
-
-    def __init__(self, folder: Path, runtime: Runtime, **layout: Any) -> None:
-        self.path = doubling_net(folder / "double.onnx")
-        registry = ModelRegistry(models=no_store, artifacts=lambda: None, root=folder, shipped=folder)  # type: ignore[arg-type,return-value]
-        self.meter = PrometheusMeter()
-        self.sessions = ModelSessions(
-            registry=registry, runtime=runtime, meter=self.meter, layout=SessionLayout(**{"num_workers": 2, **layout})
-        )
+from sightline.engine.sessions import ModelSessions
 
 
 @pytest.fixture
@@ -99,10 +37,6 @@ def bench(tmp_path: Path, own: OwnRuntime) -> Iterator[Bench]:
     yield made
     own.gate.set()
     made.sessions.close()
-
-
-def x(value: float = 1, rows: int = 1) -> dict[str, Array]:
-    return {"x": np.full((rows, 2), value, np.float32)}
 
 
 def test_handles_of_one_model_share_one_session_that_is_opened_at_first_use(bench: Bench, own: OwnRuntime) -> None:
@@ -247,7 +181,7 @@ def test_closing_while_busy_answers_everybody_and_closes_the_session(bench: Benc
     own.gate.clear()
     inside = [handle.submit(x()) for _ in range(2)]
     assert own.sessions[0].entered.wait(1)
-    while bench.sessions._engines and next(iter(bench.sessions._engines.values()))._queue.rows:
+    while bench.sessions.loaded()[0].queue_rows:
         time.sleep(0.001)
     waiting: list[Future[Any]] = [handle.submit(x()) for _ in range(3)]
     waiting[1].cancel()
@@ -349,7 +283,105 @@ def test_what_is_missing_is_said_when_the_handle_is_made(tmp_path: Path, own: Ow
         def history(self, name: str, alias: str) -> Any:
             return []
 
+        def taken(self, name: str) -> Any:
+            return []
+
+        def remove(self, name: str, version: str, *, events: Any = ()) -> None:
+            raise ModelNotFound(name)
+
     registry = ModelRegistry(models=Nothing, artifacts=lambda: None, root=tmp_path, shipped=tmp_path)  # type: ignore[arg-type,return-value]
     sessions = ModelSessions(registry=registry, runtime=own, meter=PrometheusMeter())
     with pytest.raises(ModelNotFound, match="'yolo'"):
         sessions.open("yolo")
+
+
+def test_a_model_whose_outputs_have_no_row_per_row_is_never_batched_again(tmp_path: Path) -> None:
+    class Summing(OwnSession):
+        def run(self, feeds: Tensors) -> dict[str, Array]:
+            return {"sum": super().run(feeds)["y"].sum(axis=0)}
+
+    class SummingRuntime(OwnRuntime):
+        def open(self, path: Path, *, name: str = "", device: str = "auto") -> OwnSession:
+            self.sessions.append(Summing(super().open(path, name=name, device=device).card, self.gate))
+            return self.sessions[-1]
+
+    own = SummingRuntime()
+    bench = Bench(tmp_path, own, num_workers=1)
+    handle = bench.sessions.open(str(bench.path))
+    handle.run(x(rows=3))  # this call shows it
+    session = own.sessions[-1]
+    session.entered.clear()
+    own.gate.clear()
+    first = handle.submit(x(rows=3))
+    assert session.entered.wait(1)
+    futures = [handle.submit(x(value, rows=3)) for value in range(4)]
+    own.gate.set()
+    first.result(1)
+    assert [future.result(1)["sum"].tolist() for future in futures] == [[6 * value] * 2 for value in range(4)]
+    assert session.sizes == [3] * 6
+    # Nothing is asked of the first axis any more.
+    assert handle.run({"x": np.zeros((0, 2), np.float32)})["sum"].tolist() == [0, 0]
+    bench.sessions.close()
+
+
+def test_a_caller_that_gives_up_while_its_work_waits_is_free_at_once_and_its_work_never_runs(
+    tmp_path: Path, own: OwnRuntime
+) -> None:
+    bench = Bench(tmp_path, own, num_workers=1)
+    handle = bench.sessions.open(str(bench.path))
+    handle.run(x())
+    own.sessions[0].entered.clear()
+    own.gate.clear()
+    busy = handle.submit(x())
+    assert own.sessions[0].entered.wait(1)
+    gone, errors = Event(), list[Exception]()
+
+    def ask() -> None:
+        with calling(Call(cancelled=gone)):
+            try:
+                handle.run(x(7))
+            except Cancelled as error:
+                errors.append(error)
+
+    caller = Thread(target=ask, daemon=True)
+    caller.start()
+    gone.set()
+    caller.join(2)
+    assert len(errors) == 1
+    own.gate.set()
+    busy.result(1)
+    bench.sessions.close()
+    assert own.sessions[0].sizes == [1, 1]
+
+
+def test_times_and_rows_reach_the_call_and_the_meter(bench: Bench, own: OwnRuntime) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    with calling(Call()) as call:
+        handle.run(x(rows=3))
+    assert set(call.spans) == {"queue", "inference"}
+    bench.sessions.close()
+    numbers = bench.meter.render().decode()
+    assert 'sightline_model_batch_rows_sum{model="double@1"} 3.0' in numbers
+    assert 'sightline_model_seconds_count{model="double@1"} 1.0' in numbers
+    assert 'sightline_model_loads_total{model="double@1"} 1.0' in numbers
+    assert own.sessions[0].closed
+
+
+def test_a_handle_tells_whether_its_model_is_open_and_asking_opens_nothing(bench: Bench, own: OwnRuntime) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    seen = [handle.is_open, handle.is_stale]
+    handle.run(x())
+    assert [*seen, handle.is_open, handle.is_stale] == [False, False, True, False]
+    assert len(own.opened) == 1
+
+
+def test_a_timeout_of_the_runtime_is_not_taken_for_a_deadline(bench: Bench, own: OwnRuntime) -> None:
+    handle = bench.sessions.open(str(bench.path))
+    handle.run(x())
+
+    def late() -> None:
+        raise TimeoutError("the device does not answer")
+
+    own.sessions[0].first = late
+    with calling(Call(deadline_s=time.monotonic() + 5)), pytest.raises(TimeoutError, match="device"):
+        handle.run(x())

@@ -14,7 +14,7 @@ from tests.engine.conftest import OwnPorts
 
 from sightline.adapters.database import SqlStore
 from sightline.core.run import RunState
-from sightline.engine.streams import fail_dead_runs
+from sightline.engine.record import fail_dead_runs
 
 ROOT = Path(__file__).parents[2]
 RUNNER = """

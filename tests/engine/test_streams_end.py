@@ -22,7 +22,8 @@ from sightline.core.case import Case
 from sightline.core.errors import Cancelled, Conflict, Unavailable
 from sightline.core.run import Run, RunState
 from sightline.core.sample import Sample
-from sightline.engine.streams import Outcome, StreamRun, fail_dead_runs
+from sightline.engine.record import fail_dead_runs
+from sightline.engine.streams import Outcome, StreamRun
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ class TestStop:
                 stream.execute()
         finally:
             signal.signal(signal.SIGINT, before)
-        assert world.ports.store.runs.get(stream._run.id).state is RunState.CANCELLED
+        assert world.ports.store.runs.get(stream.run.id).state is RunState.CANCELLED
         assert keep.closed == ["keep"]
 
 

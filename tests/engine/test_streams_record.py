@@ -131,7 +131,7 @@ def _with(stream: Any, look: Any) -> Any:
 def test_without_a_record_a_run_does_not_begin(world: World) -> None:
     keep = Keep()
     stream = world.stream(Case(name="case", sources={"a": Numbers()}, sinks=(keep,)))
-    world.ports.store.runs.create(stream._run)
+    world.ports.store.runs.create(stream.run)
     with pytest.raises(SightlineError):
         stream.execute()
     assert keep.kept == []

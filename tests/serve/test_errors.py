@@ -15,7 +15,7 @@ from sightline.core.errors import (
     StorageFull,
     error_types,
 )
-from sightline.serve.errors import cure, exit_code
+from sightline.serve.errors import cure, exit_code, remote_cure
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,27 @@ def test_every_error_has_a_code_and_a_cure_of_one_line() -> None:
         assert cure(error)
         assert "\n" not in cure(error)
         assert cure(kind("x", cure="Do it.")) == "Do it."
+
+
+@pytest.mark.parametrize(
+    ("told", "over_http"),
+    [
+        ("Add yours: sightline models add FILE.onnx", "Add yours: POST /api/v1/models"),
+        ("sightline models add net.onnx --task TASK ...", "POST /api/v1/models"),
+        ("It knows 80 classes: sightline models show nanodet-m", "It knows 80 classes: GET /api/v1/models/nanodet-m"),
+        ("Name one: --source door=URL", "Name one: source: door=URL"),
+        ("Run with --debug for the traceback.", "Report the request id."),
+        ("Mend the file; sightline list --check shows all.", "Mend the file; GET /api/v1/cases shows all."),
+        ("Did you mean 'door'?", "Did you mean 'door'?"),
+    ],
+)
+def test_who_asks_by_http_is_told_no_command_line(told: str, over_http: str) -> None:
+    assert remote_cure(SightlineError("x", cure=told)) == over_http
+
+
+def test_no_branch_tells_a_remote_caller_of_the_command_line() -> None:
+    for kind in error_types():
+        told = remote_cure(kind("x"))
+        assert told
+        assert "--" not in told
+        assert "sightline " not in told

@@ -44,7 +44,7 @@ def test_the_settings_are_shown_with_their_origins_and_without_secrets(
     assert by_path["camera.url"] == ("rtsp://***@camera/1", "sightline.yaml:3")
     assert by_path["s3.secret_key"] == ("***", ".env:1")
     assert by_path["log.level"] == ("error", "environment SIGHTLINE_LOG__LEVEL")
-    assert by_path["models.max_batch"] == (8, "default")
+    assert by_path["models.queue_rows"] == (256, "default")
     assert len(changed.out.splitlines()) == 5
     assert "hunter2" not in changed.out
     assert len({line.rindex("  ") for line in changed.out.splitlines() if "sightline.yaml" in line}) == 1
@@ -62,6 +62,27 @@ def test_settings_and_cases_are_checked(cli: Cli, tmp_path: Path) -> None:
     assert wrong.code == as_json.code == 4
     assert "broken: case wrong: cases/wrong/case.yaml:1: 'synthetic' has no field 'fsp'" in wrong.err
     assert [problem["what"] for problem in json.loads(as_json.out)["problems"]] == ["case wrong"]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("absent.json", "absent.json cannot be read"),
+        ("empty.json", "no key set"),
+        ("http://elsewhere.example/keys", "neither a file nor an https address"),
+    ],
+)
+def test_public_keys_that_cannot_be_used_are_told(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str
+) -> None:
+    (tmp_path / "empty.json").write_text("{}")
+    monkeypatch.setenv("SIGHTLINE_AUTH__JWKS", place)
+
+    wrong = cli("config", "check")
+
+    assert wrong.code == 4
+    assert said in wrong.err
+    assert "setting auth.jwks" in wrong.err
 
 
 def test_another_settings_file_can_be_named(cli: Cli, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from tests.serve.conftest import PHOTOS, STREET, Cli, only_cause, opened
 from sightline.build import CaseBuildContext, load_model
 from sightline.core.prediction import Boxes, Labels
 
+ZOO = STREET.parents[2] / "zoo"
+
 
 @pytest.fixture
 def context(tmp_path: Path) -> Iterator[CaseBuildContext]:
@@ -32,7 +34,10 @@ def test_the_shipped_models_are_listed_with_their_other_names(cli: Cli) -> None:
     assert by_name["nanodet-m"]["task"] == "object-detection"
     assert by_name["nanodet-m"]["aliases"] == ["person_detector"]
     assert by_name["efficientnet-lite0"]["num_labels"] == 1000
-    tasks = {line.index(task) for line, task in zip(shown.splitlines(), ("image-c", "object-d"), strict=True)}
+    tasks = {
+        line.index(task) for line in shown.splitlines() for task in ("image-c", "object-d", "volume-s") if task in line
+    }
+    assert sum("volume-segmentation" in line for line in shown.splitlines()) == 1
     assert len(tasks) == 1
 
 
@@ -82,6 +87,25 @@ def test_adding_again_makes_the_next_version_only_when_something_changed(cli: Cl
     assert [line.split()[0] for line in cli("models", "list").out.splitlines()][:2] == ["own@2", "own@1"]
     assert json.loads(cli("models", "show", "own", "--json").out)["labels"] == ["dog", "mouse"]
     assert json.loads(cli("models", "show", "own@1", "--json").out)["labels"] == ["cat", "mouse"]
+
+
+def test_a_version_is_removed(cli: Cli, tmp_path: Path) -> None:
+    file = write_yolo(tmp_path / "own.onnx", num_classes=2)
+    for title in ("one", "two"):
+        cli("models", "add", file, "--task", "object-detection", "--labels", "cat,mouse", "--title", title)
+
+    assert cli("models", "remove", "own@1").out == "removed own@1\n"
+    assert "own@1" not in cli("models", "list").out
+    for ref, code in (("own@1", 3), ("own", 1), ("nanodet-m@1", 1)):
+        refused = cli("models", "remove", ref)
+        assert refused.code == code
+        assert only_cause(refused)
+
+
+def test_a_preset_that_nobody_knows_is_refused_also_where_nothing_is_missing(cli: Cli) -> None:
+    refused = cli("models", "add", ZOO / "nanodet-m.onnx", "--name", "mine", "--preprocess", "bogus")
+
+    assert "No preset is called 'bogus'" in only_cause(refused)
 
 
 def test_a_torchvision_detector_is_added_and_answers(cli: Cli, tmp_path: Path, context: CaseBuildContext) -> None:
@@ -150,6 +174,7 @@ def test_labels_of_another_model_and_processing_as_json(cli: Cli, tmp_path: Path
         (["--task", "object-detecton"], 4, "object-detecton"),
         (["--task", "image-classification"], 1, "which output holds the scores"),
         (["--task", "object-detection", "--preprocess", "yollo"], 1, "No preset is called 'yollo'"),
+        (["--task", "image-classification"], 1, "its outputs: output0."),
         (["--task", "object-detection", "--preprocess", "{not json"], 1, "Not JSON"),
         (["--task", "object-detection", "--postprocess", "[1]"], 1, "is a JSON object"),
         (["--task", "object-detection", "--postprocess", "[" * 300], 1, "Not JSON"),

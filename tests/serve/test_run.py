@@ -39,7 +39,7 @@ def test_stdout_is_ndjson_and_logs_are_json_on_stderr(finished: Finished) -> Non
     assert 12 <= len(lines) <= 22
     assert all(line["case"] == "dummy_offline" for line in lines)
     for line in finished.err.splitlines():
-        assert json.loads(line)["level"] in ("info", "warning")
+        assert json.loads(line)["log.level"] in ("info", "warning")
 
 
 def test_the_samples_carry_the_metadata(finished: Finished) -> None:
@@ -202,14 +202,14 @@ def test_a_reader_that_has_seen_enough_ends_the_run_quietly(tmp_path: Path) -> N
     assert json.loads(done.stdout)["id"] == "main/1/0"
     *logs, code = done.stderr.splitlines()
     assert code == "0"
-    assert all(json.loads(line)["level"] == "info" for line in logs)
+    assert all(json.loads(line)["log.level"] == "info" for line in logs)
     with opened(tmp_path) as context:
         [run] = context.store.runs.list()
     assert run.state is RunState.CANCELLED
 
 
 def test_the_demo_names_what_it_made_and_what_to_do_next(tmp_path: Path) -> None:
-    finished = sightline(tmp_path, "demo", "--duration", "1.5")
+    finished = sightline(tmp_path, "demo", "--headless", "--duration", "1.5")
 
     assert finished.code == 0
     made = dict(line.strip().split(": ", 1) for line in finished.out.splitlines() if ": runs/" in line)
@@ -260,10 +260,10 @@ class Moody(Predictor):
     assert finished.code == 0
     assert [line["seq"] for line in finished.lines()] == [0, 1, 2, 4, 6, 7, 8]
     failed: list[dict[str, Any]] = [
-        entry for entry in map(json.loads, finished.err.splitlines()) if entry["event"] == "predictor failed"
+        entry for entry in map(json.loads, finished.err.splitlines()) if entry["message"] == "predictor failed"
     ]
     assert len(failed) == 1
-    assert "ValueError: not today (plugins.py:" in failed[0]["error"]
+    assert "ValueError: not today (plugins.py:" in failed[0]["error.message"]
     with opened(tmp_path) as context:
         [run] = context.store.runs.list()
         assert run.status["sources"]["main"]["failed"] == {"m": 2}

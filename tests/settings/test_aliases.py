@@ -13,6 +13,8 @@ from sightline.settings import ALIASES, AppSettings, load_settings
 
 # name, setting, text as written, value that it must give (paths: below the folder)
 OLDER_NAMES: list[tuple[str, str, str, Any]] = [
+    ("SIGHTLINE_DATABASE_URL", "database.url", "sqlite:///other.db", "sqlite:///other.db"),
+    ("SIGHTLINE_AUTH", "auth.mode", "off", "off"),
     ("MMLA_CASES_ROOT", "cases_root", "old/cases", Path("old/cases")),
     ("MMLA_MODELS_ROOT", "models_root", "old/models", Path("old/models")),
     ("MMLA_ARTIFACTS_ROOT", "artifacts_root", "old/artifacts", Path("old/artifacts")),

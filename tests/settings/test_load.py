@@ -229,3 +229,20 @@ def test_without_arguments_the_process_itself_is_read(tmp_path: Path, monkeypatc
     monkeypatch.setenv("SIGHTLINE_DEVICE", "cuda:7")
     loaded = load_settings()
     assert (loaded.settings.device, loaded.folder) == ("cuda:7", tmp_path)
+
+
+def test_a_section_in_a_section_is_read(tmp_path: Path) -> None:
+    (tmp_path / "sightline.yaml").write_text(
+        "medical:\n  dicomweb:\n    url: http://pacs:8042/dicom-web\n    user: me\n"
+    )
+    loaded = load_settings(folder=tmp_path, environ={"SIGHTLINE_MEDICAL__DICOMWEB__USER": "you"})
+    pacs = loaded.settings.medical.dicomweb
+    assert (pacs.url, pacs.user, pacs.password) == ("http://pacs:8042/dicom-web", "you", None)
+    assert loaded.origin("medical.dicomweb.url") == "sightline.yaml:3"
+    (tmp_path / "sightline.yaml").write_text("medical:\n  dicomweb: http://pacs\n")
+    with pytest.raises(ConfigError, match=r"medical\.dicomweb must hold names"):
+        load_settings(folder=tmp_path, environ={})
+    (tmp_path / "sightline.yaml").write_text("medical:\n  dicomweb:\n    urls: http://pacs\n")
+    with pytest.raises(ConfigError, match=r"no setting 'medical\.dicomweb\.urls'") as caught:
+        load_settings(folder=tmp_path, environ={})
+    assert "medical.dicomweb.url" in caught.value.cure

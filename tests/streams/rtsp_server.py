@@ -1,4 +1,6 @@
-"""An RTSP server for tests: loops a raw H.264 clip without encoding it again (GStreamer's rtsp-server).
+"""An RTSP server for tests: loops a raw H.264 or H.265 clip without encoding it again (GStreamer's rtsp-server).
+
+On SIGUSR1 it goes on to the clip of `--then`, without a new connection: a camera whose resolution was changed.
 
 Run by the system's Python, for which Debian builds python3-gi; prints its address when it listens.
 Needs: python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base
@@ -8,6 +10,7 @@ gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp
 # ruff: noqa: ANN001, ANN201, ANN202, E402, T201
 
 import argparse
+import signal
 from pathlib import Path
 
 import gi
@@ -24,6 +27,8 @@ parser.add_argument("--path", default="/cam")
 parser.add_argument("--fps", type=int, default=25)
 parser.add_argument("--user")
 parser.add_argument("--password")
+parser.add_argument("--codec", choices=["h264", "h265"], default="h264")
+parser.add_argument("--then", type=Path)
 arguments = parser.parse_args()
 
 Gst.init(None)
@@ -36,20 +41,31 @@ def access_units(data: bytes) -> list[bytes]:
         head = position + 3
         if prefix is None:
             prefix = position
-        if data[head] & 31 in (1, 5):
-            if data[head + 1] & 0x80:  # first_mb_in_slice is 0
+        is_h265 = arguments.codec == "h265"
+        if (data[head] >> 1) & 63 < 32 if is_h265 else data[head] & 31 in (1, 5):
+            if data[head + 1 + is_h265] & 0x80:  # first_mb_in_slice is 0, first_slice_segment_in_pic_flag is 1
                 cuts.append(prefix)
             prefix = None
         position = data.find(b"\x00\x00\x01", head)
     return [data[begin:end] for begin, end in zip(cuts, [*cuts[1:], len(data)], strict=True)]
 
 
-UNITS = access_units(arguments.clip.read_bytes())
+units = access_units(arguments.clip.read_bytes())
+codec = arguments.codec
 LAUNCH = (
     "( appsrc name=src is-live=true format=time block=true max-bytes=2000000 "
-    f"caps=video/x-h264,stream-format=byte-stream,alignment=au,framerate={arguments.fps}/1 "
-    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    f"caps=video/x-{codec},stream-format=byte-stream,alignment=au,framerate={arguments.fps}/1 "
+    f"! {codec}parse ! rtp{codec}pay name=pay0 pt=96 config-interval=-1 )"
 )
+
+
+def go_on():
+    units[:] = access_units(arguments.then.read_bytes())
+    return True
+
+
+if arguments.then:
+    GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, go_on)
 
 
 class Loop(GstRtspServer.RTSPMediaFactory):
@@ -65,7 +81,7 @@ class Loop(GstRtspServer.RTSPMediaFactory):
         number = [0]
 
         def need(_source, _length):
-            buffer = Gst.Buffer.new_wrapped(UNITS[number[0] % len(UNITS)])
+            buffer = Gst.Buffer.new_wrapped(units[number[0] % len(units)])
             buffer.pts = buffer.dts = number[0] * step
             buffer.duration = step
             number[0] += 1

@@ -1,11 +1,12 @@
-"""A PostgreSQL database of this test session, made and dropped on the server that runs where the tests run."""
+"""A database without any table; of PostgreSQL one that this session makes and drops on the server that runs here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
+
+from sightline.adapters.database.transactions import Transactions
 
 _TURN = 7_402_611_853  # any number that nobody else locks
 DEFAULT = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
@@ -60,3 +63,21 @@ def postgres_url(database: tuple[str, Engine]) -> Iterator[str]:
     url, engine = database
     with turn(engine):
         yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.service("postgres"))])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+        return
+    url = request.getfixturevalue("postgres_url")
+    clear(url)
+    yield url
+    clear(url)
+
+
+def clear(url: str) -> None:
+    with closing(Transactions(url)) as transactions, transactions.writing() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))

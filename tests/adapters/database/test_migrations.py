@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import column, event, table, text
+from sqlalchemy import column, event, table
 
 from sightline.adapters.database import SqlStore
 from sightline.adapters.database.migrate import FOLDER, migrate
@@ -20,24 +18,6 @@ from sightline.adapters.database.tables import HEAD, VERSION_TABLE, metadata
 from sightline.adapters.database.transactions import Transactions
 from sightline.core.errors import ConfigError
 from sightline.testing.contracts.metadata_store import line_event
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.service("postgres"))])
-def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a database without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/store.db"
-        return
-    url = request.getfixturevalue("postgres_url")
-    clear(url)
-    yield url
-    clear(url)
-
-
-def clear(url: str) -> None:
-    with closing(Transactions(url)) as transactions, transactions.writing() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
 
 
 def test_the_newest_migration_is_head() -> None:

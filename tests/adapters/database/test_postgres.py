@@ -5,15 +5,19 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
+from tests.adapters.database.ages import check_that_a_key_means_its_run_for_a_day
 
 from sightline.adapters.database import SqlStore
 from sightline.adapters.database.tables import events, metadata
+from sightline.build import CaseBuildContext
 from sightline.core.errors import ConfigError, Conflict, Unavailable
 from sightline.core.run import Run
 from sightline.core.stores import MetadataStore
+from sightline.settings import load_settings
 from sightline.testing.contracts.metadata_store import MetadataStoreContract, line_event
 
 pytestmark = pytest.mark.service("postgres")
@@ -34,6 +38,10 @@ class TestPostgresStore(MetadataStoreContract):
         return store
 
 
+def test_a_key_means_its_run_for_a_day(store: SqlStore) -> None:
+    check_that_a_key_means_its_run_for_a_day(store)
+
+
 def seen_ids(store: SqlStore, after: int = 0) -> list[str]:
     return [event.id for _, event in store.events.list(after=after)]
 
@@ -52,6 +60,36 @@ def test_events_before_a_transaction_under_way_are_seen_at_once(store: SqlStore)
     store.events.append([early])
     with store._transactions.writing([slow]):
         assert seen_ids(store) == [early.id]
+
+
+def test_a_position_is_not_given_before_a_reader_may_pass_it(store: SqlStore) -> None:
+    early, slow, fast = (line_event(number=number) for number in range(3))
+    store.events.append([early])
+    with store._transactions.writing([slow]):
+        store.events.append([fast])
+        assert store.events.position() == store.events.position(early.id)
+        assert store.events.position(fast.id) is None
+    assert store.events.position() == store.events.position(fast.id)
+
+
+def test_what_a_reader_has_not_been_shown_is_not_forgotten(store: SqlStore) -> None:
+    before = datetime.now(UTC) + timedelta(days=1)
+    older, early, slow, fast = (line_event(number=number) for number in range(4))
+    store.events.append([older, early])
+    with store._transactions.writing([slow]):
+        store.events.append([fast])
+        assert store.forget("events", before) == 1
+    assert seen_ids(store) == [early.id, slow.id, fast.id]
+
+
+def test_an_address_without_a_driver_works_through_the_settings(store: SqlStore, postgres_url: str) -> None:
+    store.events.append([line_event()])
+    plain = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+    assert plain != postgres_url
+    for url in (plain, postgres_url):
+        loaded = load_settings(environ={"SIGHTLINE_DATABASE_URL": url})
+        with closing(CaseBuildContext(loaded)) as context:
+            assert len(context.store.events.list()) == 1
 
 
 def test_a_change_that_was_taken_back_holds_nobody_up(store: SqlStore) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.exc import IntegrityError
+from tests.adapters.database.ages import check_that_a_key_means_its_run_for_a_day
 
 from sightline.adapters.database import SqlStore
 from sightline.core.errors import ConfigError, InvalidInput, NotFound, StorageFull, Unavailable
@@ -39,6 +41,9 @@ class TestSqliteStore(MetadataStoreContract):
         store.models.point("people", "production", "1", expected=None)
         assert len(sent) > 6
         assert str(datetime.now(UTC).year) not in str(sent)
+
+    def test_a_key_means_its_run_for_a_day(self, store: SqlStore) -> None:
+        check_that_a_key_means_its_run_for_a_day(store)
 
     def test_runs_behind_an_absent_run_are_not_found(self, store: SqlStore) -> None:
         with pytest.raises(NotFound, match="nobody"):
@@ -71,6 +76,54 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     with closing(SqlStore(f"sqlite:///{tmp_path}/store.db")) as store:
         store.events.append([line_event()])
     assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
+
+
+def test_a_row_that_lacks_something_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    with closing(SqlStore(f"sqlite:///{tmp_path}/store.db")) as store:
+        whole: dict[str, Any] = {
+            "id": "e1",
+            "short_type": "x",
+            "source": "/x",
+            "subject": None,
+            "time": datetime.now(UTC),
+            "body": {},
+        }
+
+        def append(row: dict[str, Any]) -> None:
+            with store._transactions.writing() as connection:
+                store._transactions.dialect.append_events(connection, [row])
+
+        append(whole)
+        append(whole)
+        with pytest.raises(IntegrityError, match=r"NOT NULL.*events\.source"):
+            append(whole | {"id": "e2", "source": None})
+        assert store.events.position("e2") is None
+
+
+@pytest.mark.parametrize(
+    ("column", "asked"),
+    [
+        ("position", {"before": 0}),
+        ("short_type", {"types": ["run.failed"]}),
+        ("subject", {"subject": "track/7", "before": 0}),
+    ],
+)
+def test_events_are_found_without_reading_all(tmp_path: Path, column: str, asked: dict[str, Any]) -> None:
+    with closing(SqlStore(f"sqlite:///{tmp_path}/store.db")) as store:
+        sent: list[tuple[str, Any]] = []
+
+        def note(*call: Any) -> None:
+            if call[2].startswith("SELECT"):
+                sent.append((call[2], call[3]))
+
+        store.events.append([line_event(number=number) for number in range(50)])
+        sqlalchemy_event.listen(store._transactions._engine, "before_cursor_execute", note)
+        store.events.list(**asked)
+        [(statement, values)] = list(sent)
+        with store._transactions.reading() as connection:
+            plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+    assert "TEMP B-TREE" not in plan
+    assert column == "position" or f"{column}=?" in plan
 
 
 def test_two_stores_share_one_file(tmp_path: Path) -> None:

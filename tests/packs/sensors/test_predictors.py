@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from sightline.core.codec import encode_prediction
+from sightline.core.codec import encode_prediction, encode_time
 from sightline.core.errors import ConfigError, InvalidInput
 from sightline.core.plugins import Predictor
 from sightline.core.prediction import Findings, Prediction, Rejected, Scalar
@@ -209,13 +209,30 @@ class TestThresholdAlert:
 
         [found] = _predict(ThresholdAlert(of="mean", above=90), [sample])
 
-        assert encode_prediction(found)["items"] == [
-            {"name": "brightness", "value": 96.5, "unit": "grey"},
-            {
-                "name": "brightness", "value": 96.5, "unit": "grey", "event": "threshold.alert",
-                "data": {"value": 96.5, "limit": 90, "direction": "above", "state": "start"},
+        now = encode_time(sample.time)
+        fact, told = encode_prediction(found)["items"]
+        assert fact == {"name": "brightness", "value": 96.5, "unit": "grey"}
+        alarm = told["data"].pop("alarm")
+        assert told == {
+            **fact,
+            "event": "threshold.alert",
+            "data": {
+                "value": 96.5, "limit": 90, "direction": "above", "state": "start", "start": now, "end": None,
             },
-        ]  # fmt: skip
+        }  # fmt: skip
+        assert len(alarm) == 32
+
+    def test_the_end_of_an_alert_has_its_start_and_the_id_of_its_beginning(self) -> None:
+        alert = ThresholdAlert(channel="t", above=10)
+        found = _predict(alert, [make_reading({"t": value}, seq=seq) for seq, value in enumerate((5, 12, 13, 9, 15))])
+        told = [item.data for each in found if isinstance(each, Findings) for item in each if item.event and item.data]
+        assert [(data["state"], data["start"][17:19], (data["end"] or "")[17:19]) for data in told] == [
+            ("start", "01", ""),
+            ("end", "01", "03"),
+            ("start", "04", ""),
+        ]
+        alarms = [data["alarm"] for data in told]
+        assert alarms[0] == alarms[1] != alarms[2]
 
     def test_of_a_window_the_mean_counts(self) -> None:
         alert = ThresholdAlert(channel="t", above=10)

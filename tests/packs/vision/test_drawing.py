@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from sightline.core.prediction import Boxes, Finding, Findings, Labels, Mask, Rejected, Scalar
 from sightline.core.sample import Frame, Sample
+from sightline.packs.vision import drawing
 from sightline.packs.vision.drawing import PALETTE, Style, Trails, colour_of, draw
 from sightline.packs.vision.lettering import Plates
 from sightline.testing import make_frame
@@ -143,7 +145,7 @@ def test_what_belongs_to_the_whole_picture_is_written_in_the_corner() -> None:
 
     heights = [
         np.flatnonzero(changed(each, draw(each, style=style)).any(axis=1)).max()
-        for each, style in ((picture(), Style()), (sample, Style(num_labels=1)), (sample, Style()), (rejected, Style()))
+        for each, style in ((picture(), Style()), (sample, Style(num_labels=4)), (sample, Style()), (rejected, Style()))
     ]
 
     assert heights == sorted(heights)
@@ -161,6 +163,45 @@ def test_texts_do_not_cover_one_another() -> None:
     assert (pixels[12:25] == 0).any()
 
 
+def test_a_text_that_is_not_needed_is_left_out_where_no_place_is_free() -> None:
+    pixels = np.zeros((100, 300, 3), np.uint8)
+    plates = Plates(pixels, 1.0)
+    plates.write("one", (10, 10), back=(255, 0, 0))
+    plates.write("two", (12, 12), (14, 8), back=(0, 255, 0), needed=False)
+    plates.draw()
+
+    assert not (pixels == (0, 255, 0)).all(axis=2).any()
+
+
+def test_a_text_prefers_where_it_hides_no_box_and_else_where_it_hides_least() -> None:
+    def row_of(*boxes: tuple[int, int, int, int]) -> int:
+        plates = Plates(np.zeros((200, 300, 3), np.uint8), 1.0)
+        height = plates.size("one")[1]
+        return plates.write("one", (10, 10), (10, 100), back=(0, 255, 0), avoid_N4=np.array(boxes, np.float32)) - height
+
+    assert row_of((200, 0, 250, 50)) == 10
+    assert row_of((0, 0, 50, 30)) == 100
+    assert row_of((0, 0, 20, 30), (0, 90, 90, 130)) == 10
+
+
+def test_labels_of_a_crowd_of_boxes_cover_no_other() -> None:
+    rng = np.random.default_rng(3)
+    left, top = rng.uniform(0, 280, 40), rng.uniform(0, 180, 40)
+    corners_N4 = np.stack([left, top, left + 30, top + 60], axis=1).astype(np.float32)
+    crowd = replace(tracked(*range(40)), xyxy=corners_N4)
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    plates = Plates(pixels, 1.0)
+
+    drawing._draw_boxes(pixels, crowd, 1.0, PLAIN, plates, seen_N4=corners_N4)
+
+    written = [box for _, box, _, _ in plates._written]
+    assert 10 < len(written) < 40
+    for number, one in enumerate(written):
+        for other in written[:number]:
+            apart = one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+            assert apart, (one, other)
+
+
 def test_texts_at_the_edge_are_moved_inside_even_in_a_tiny_picture() -> None:
     sample = make_frame(128, size=(20, 10)).with_prediction("people", tracked(12345, left=-30))
 
@@ -169,3 +210,16 @@ def test_texts_at_the_edge_are_moved_inside_even_in_a_tiny_picture() -> None:
 
 def test_boxes_far_outside_are_no_trouble() -> None:
     assert draw(picture(people=tracked(1, left=-5000))).shape == (240, 320, 3)
+
+
+def test_a_thing_that_was_left_behind_is_framed_and_named() -> None:
+    thing = Finding(name="thing", data={"thing": "backpack", "xyxy": [100.0, 60.0, 160.0, 120.0]})
+    told = Finding(name="left", event="object.left", data={"xyxy": [10.0, 10.0, 20.0, 20.0]})
+    sample = picture(bags=Findings(items=(thing, told)))
+    seen = changed(sample, draw(sample, style=PLAIN))
+
+    assert seen[60, 100:160].all()
+    assert seen[60:120, 160].all()
+    assert not seen[70:110, 110:150].any()
+    assert seen[124:132, 102:140].any()  # its name
+    assert not seen[:50].any()  # what was told is not drawn again

@@ -11,6 +11,7 @@ from sightline.packs.vision.geometry import (
     Point,
     anchors,
     distance_to_border,
+    is_seen,
     is_simple,
     point_in_polygon,
     polygon_area,
@@ -106,3 +107,20 @@ def test_the_area_of_a_square_and_a_triangle() -> None:
 )
 def test_a_border_may_not_touch_itself(polygon: tuple[Point, ...], simple: bool) -> None:
     assert is_simple(polygon) == simple
+
+
+@pytest.mark.parametrize(
+    ("points", "seen"),
+    [
+        (((10, 10), (20, 20)), True),
+        (((-50, 20), (150, 20)), True),
+        (((-50, 20), (-10, 20)), False),
+        (((-10, 50), (50, -10)), True),
+        (((-10, 5), (5, -20)), False),
+        (((-10, -10), (200, -10), (200, 200), (-10, 200)), True),
+        (((110, 0), (200, 0), (200, 80)), False),
+        (((-50, 30), (150, 30), (150, 60), (-50, 60)), True),
+    ],
+)
+def test_what_lies_in_the_picture_is_seen(points: tuple[Point, ...], seen: bool) -> None:
+    assert is_seen(points, (100, 80)) == seen

@@ -59,7 +59,16 @@ def test_a_crossing_is_told_once_with_its_track_and_the_totals() -> None:
     [(step, event)] = events
     assert step == 4  # the first place further than 5 pixels beyond
     assert (event.event, event.subject, event.value) == ("line.crossed", "track/7", "in")
-    assert event.data == {"line": "door", "direction": "in", "in": 1, "out": 0, "class_name": "person"}
+    assert event.data == {
+        "line": "door",
+        "direction": "in",
+        "in": 1,
+        "out": 0,
+        "class_name": "person",
+        "xyxy": [190, 56, 210, 106],
+        "start": "2026-11-20T12:00:00.400000Z",
+        "end": "2026-11-20T12:00:00.400000Z",
+    }
 
 
 def test_jitter_on_the_line_counts_nothing() -> None:
@@ -113,6 +122,25 @@ def test_relative_lines_follow_the_size_of_the_picture() -> None:
 
     assert found[-1].value("in") == 1
     assert {"line": "door", "start": [100, 100], "end": [300, 100]} in [item.data for item in found[-1]]
+
+
+def test_lines_in_pixels_are_scaled_with_the_picture_and_one_outside_is_told() -> None:
+    warnings: list[str] = []
+    counter = LineCounter(of="tracks", lines={**DOOR, "off": ((500.0, 0.0), (500.0, 90.0))}, size=(400, 200))
+    counter.open(make_context(warned=warnings.append))
+    steps = [((400, 200), (200, 80)), ((800, 400), (400, 240))]  # the same place, then 20 pixels of before beyond it
+
+    found = [
+        counter.predict([make_frame(0, size=size, seq=n).with_prediction("tracks", tracks((7, place)))])[0]
+        for n, (size, place) in enumerate(steps)
+    ]
+
+    assert found[-1].value("in") == 1
+    assert {"line": "door", "start": [200, 200], "end": [600, 200]} in [item.data for item in found[-1]]
+    assert warnings == [
+        "The line 'off' lies outside the picture of 400x200: it counts nothing.",
+        "The line 'off' lies outside the picture of 800x400: it counts nothing.",
+    ]
 
 
 def test_the_centre_may_be_what_has_to_cross() -> None:
@@ -177,6 +205,8 @@ def test_wrong_lines_are_refused() -> None:
         LineCounter(of="tracks", lines=DOOR, unit="relative")
     with pytest.raises(ConfigError, match="hysteresis_px"):
         LineCounter(of="tracks", lines=DOOR, hysteresis_px=-1)
+    with pytest.raises(ConfigError, match="size"):
+        LineCounter(of="tracks", lines=DOOR, size=(0, 3))
 
 
 def test_pydantic_builds_it_from_a_case_file() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from sightline.core.codec import encode_time
 from sightline.core.errors import ConfigError
 from sightline.core.prediction import Boxes, Finding, Findings
 from sightline.packs.vision.geometry import Point
 from sightline.packs.vision.predictors.zone_counter import ZoneCounter
 from sightline.testing import make_context, make_frame
+from sightline.testing.fakes import START
 
 YARD = {"yard": ((100.0, 100.0), (200.0, 100.0), (200.0, 200.0), (100.0, 200.0))}
 IN, NEAR, FAR = (150.0, 150.0), (205.0, 150.0), (300.0, 150.0)
@@ -32,8 +35,8 @@ def watched(steps: list[tuple[float, Boxes]], zones: Any = None, **fields: Any) 
     counter = ZoneCounter(of="tracks", zones=zones or YARD, **fields)
     counter.open(make_context())
     return [
-        counter.predict([make_frame(0, size=(400, 300), seconds=seconds).with_prediction("tracks", found)])[0]
-        for seconds, found in steps
+        counter.predict([make_frame(0, size=(400, 300), seconds=seconds, seq=n).with_prediction("tracks", found)])[0]
+        for n, (seconds, found) in enumerate(steps)
     ]
 
 
@@ -44,6 +47,10 @@ def way(*places: Point | None, fps: float = 10) -> list[tuple[float, Boxes]]:
 
 def told(found: list[Findings]) -> list[tuple[int, Finding]]:
     return [(n, item) for n, each in enumerate(found) for item in each if item.event]
+
+
+def at(seconds: float) -> str:
+    return encode_time(START + timedelta(seconds=seconds))
 
 
 def names(found: list[Findings]) -> list[tuple[int, str | None]]:
@@ -57,7 +64,24 @@ def test_who_comes_and_goes_is_told_with_the_time_inside() -> None:
     assert [each.value("inside") for each in found] == [0, 1, 1, 1, 0]
     [(_, entered), (_, left)] = told(found)
     assert entered.subject == left.subject == "track/1"
-    assert left.data == {"zone": "yard", "class_name": "person", "duration_s": 0.2}
+    assert entered.data
+    assert left.data
+    assert entered.data == {
+        "zone": "yard",
+        "visit": left.data["visit"],
+        "class_name": "person",
+        "xyxy": [140, 100, 160, 150],
+        "start": at(0.1),
+        "end": None,
+    }
+    assert left.data == {**entered.data, "duration_s": 0.2, "xyxy": [290, 100, 310, 150], "end": at(0.3)}
+
+
+def test_every_visit_has_an_id_of_its_own() -> None:
+    visits = [item.data["visit"] for _, item in told(watched(way(IN, FAR, IN, FAR))) if item.data]
+
+    assert visits == [visits[0], visits[0], visits[2], visits[2]]
+    assert visits[0] != visits[2]
 
 
 def test_jitter_at_the_border_is_one_stay() -> None:
@@ -76,7 +100,9 @@ def test_who_vanishes_has_left_after_gone_s() -> None:
     found = watched(way(IN, IN, *[None] * 40), gone_s=3.0)
 
     assert names(found) == [(0, "zone.entered"), (31, "zone.left")]
-    assert told(found)[1][1].data == {"zone": "yard", "class_name": "person", "duration_s": 0.1}
+    left = told(found)[1][1].data or {}
+    assert (left["duration_s"], left["start"], left["end"]) == (0.1, at(0.0), at(0.1))
+    assert left["xyxy"] == [140, 100, 160, 150]  # where it was last seen
 
 
 def test_a_short_gap_is_one_stay() -> None:
@@ -101,12 +127,51 @@ def test_too_many_are_told_when_it_lasts_and_again_only_after_it_was_over() -> N
 
     assert [(n, event) for n, event in names(found) if event == "count.over"] == [(15, "count.over")]
     over = next(item for _, item in told(found) if item.event == "count.over")
-    assert over.data == {"zone": "yard", "inside": 3, "limit": 2}
+    assert over.data == {
+        "zone": "yard",
+        "inside": 3,
+        "limit": 2,
+        "state": "start",
+        "alarm": (over.data or {})["alarm"],
+        "start": at(0.5),
+        "end": None,
+    }
     # A dip shorter than hold_s is no new alarm, a longer one is.
     short = watched(crowd(*[3] * 20, *[1] * 5, *[3] * 20), over=2, hold_s=1.0, gone_s=0.1)
     long = watched(crowd(*[3] * 20, *[1] * 20, *[3] * 20), over=2, hold_s=1.0, gone_s=0.1)
-    assert [event for _, event in names(short)].count("count.over") == 1
-    assert [event for _, event in names(long)].count("count.over") == 2
+    assert [state for state, _, _ in alarms(short)] == ["start"]
+    assert [state for state, _, _ in alarms(long)] == ["start", "end", "start"]
+
+
+def alarms(found: list[Findings]) -> list[tuple[str, str, str | None]]:
+    """Return state, start and end of what was told of counts."""
+    data = [item.data for _, item in told(found) if item.data and (item.event or "").startswith("count.")]
+    return [(each["state"], each["start"], each["end"]) for each in data]
+
+
+def test_the_end_of_too_many_is_told_with_the_id_and_the_start_of_its_beginning() -> None:
+    found = watched(crowd(*[3] * 20, *[1] * 20), over=2, hold_s=1.0, gone_s=0.1)
+    [first, second] = [item for _, item in told(found) if item.event == "count.over"]
+
+    assert alarms(found) == [("start", at(0.0), None), ("end", at(0.0), at(2.0))]
+    assert first.data
+    assert second.data
+    assert first.data["alarm"] == second.data["alarm"]
+
+
+def test_a_number_is_back_only_when_it_is_well_inside_its_limit() -> None:
+    steps = crowd(*[5] * 10, *[4] * 10, *[3] * 10, *[2] * 10)
+
+    assert alarms(watched(steps, over=4, hold_s=0, gone_s=0.1)) == [
+        ("start", at(0.0), None),
+        ("end", at(0.0), at(1.0)),
+    ]
+    assert alarms(watched(steps, over=4, hold_s=0, gone_s=0.1, hysteresis=2)) == [
+        ("start", at(0.0), None),
+        ("end", at(0.0), at(3.0)),
+    ]
+    few = crowd(*[1] * 10, *[2] * 10, *[3] * 10)
+    assert alarms(watched(few, under=2, hold_s=0, hysteresis=1))[1] == ("end", at(0.0), at(2.0))
 
 
 def test_too_few_are_told_when_it_lasts() -> None:
@@ -132,6 +197,29 @@ def test_relative_zones_follow_the_size_of_the_picture() -> None:
     assert found.value("inside") == 1
 
 
+def seen_in(picture: tuple[int, int], foot: Point, **fields: Any) -> tuple[float | str | None, list[str]]:
+    """Return how many are in the yard on the second of two equal pictures, and the warnings until then."""
+    warnings: list[str] = []
+    counter = ZoneCounter(of="tracks", zones=YARD, **fields)
+    counter.open(make_context(warned=warnings.append, first_size=(400, 300)))
+    frames = [make_frame(0, size=picture, seq=n).with_prediction("tracks", tracks((1, foot))) for n in range(2)]
+    return [counter.predict([frame])[0].value("inside") for frame in frames][-1], warnings
+
+
+def test_places_in_pixels_are_scaled_with_the_picture() -> None:
+    assert seen_in((400, 300), (150, 150)) == (1, [])
+    assert seen_in((200, 150), (75, 75)) == (1, [])
+    assert seen_in((200, 150), (150, 150)) == (0, [])
+    assert seen_in((200, 150), (150, 150), size=(200, 150)) == (1, [])  # what they were drawn on counts
+    assert seen_in((800, 600), (300, 300), size=(400, 300)) == (1, [])
+
+
+def test_a_zone_outside_the_picture_is_told_once_and_is_no_error() -> None:
+    text = "The zone 'yard' lies outside the picture of 60x60: it counts nothing."
+    assert seen_in((60, 60), (50, 50), size=(60, 60)) == (0, [text])
+    assert seen_in((150, 150), (120, 120), size=(150, 150)) == (1, [])  # a part of it is enough
+
+
 @given(st.lists(st.tuples(st.sampled_from([IN, NEAR, FAR, None]), st.integers(1, 30)), max_size=20))
 def test_every_entry_has_one_end_and_the_number_inside_is_their_difference(
     parts: list[tuple[Point | None, int]],
@@ -151,6 +239,7 @@ def test_every_entry_has_one_end_and_the_number_inside_is_their_difference(
         (((0, 0), (10, 0)), "2 corners"),
         (((0, 0), (10, 0), (20, 0)), "no area"),
         (((0, 0), (30, 20), (30, 0), (0, 10)), "crosses itself"),
+        (((0, 0), (30, 20), (30, float("nan"))), "no number"),
     ],
 )
 def test_what_is_no_zone_is_refused_with_a_cure(polygon: tuple[Point, ...], message: str) -> None:

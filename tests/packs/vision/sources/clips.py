@@ -39,8 +39,17 @@ def make_clip(
     rotation: int = 0,
     muxing: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
+    first: int = 0,
+    still: bool = False,
 ) -> Path:
-    """Write a video; `bf` is the number of B frames, `stamps_s` the time of each frame where not `number / fps`."""
+    """Write a video.
+
+    Args:
+        bf: number of B frames.
+        stamps_s: the time of each frame where that is not `number / fps`.
+        first: number of the first picture.
+        still: every frame is that picture.
+    """
     width, height = size
     with av.open(str(path), "w", options=muxing or {}) as container:
         stream = container.add_stream(codec, rate=fps)
@@ -50,13 +59,21 @@ def make_clip(
         stream.codec_context.time_base = Fraction(1, TICKS) if codec == "libx264" else Fraction(1, fps)
         stream.codec_context.max_b_frames = bf
         stream.codec_context.thread_count = 1  # else x264 cuts each picture into slices
+        if codec == "libx265":
+            fixed_265 = f"log-level=none:keyint={gop}:min-keyint={gop}:scenecut=0:bframes={bf}:open-gop=0"
+            stream.codec_context.options = {
+                "preset": "ultrafast",
+                "crf": "20",
+                "x265-params": fixed_265,
+                **(options or {}),
+            }
         if codec == "libx264":
             fixed = {"preset": "ultrafast", "sc_threshold": "0", "bf": str(bf), "b-pyramid": "none"}
             stream.codec_context.options = {**fixed, **(options or {})}
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(num):
-            frame = VideoFrame.from_ndarray(picture(number, width, height), format="bgr24")
+            frame = VideoFrame.from_ndarray(picture(first if still else first + number, width, height), format="bgr24")
             time_s = Fraction(number, fps) if stamps_s is None else Fraction(stamps_s[number]).limit_denominator(TICKS)
             time_base = stream.codec_context.time_base
             frame.time_base, frame.pts = time_base, round(time_s / time_base)

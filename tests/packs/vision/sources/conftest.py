@@ -41,6 +41,15 @@ class RtspServer:
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+    def change_picture(self) -> None:
+        """Go on to the clip of the option `--then`, on the same connection."""
+        assert self.process
+        self.process.send_signal(signal.SIGUSR1)
+
     def kill(self) -> None:
         if self.process:
             self.process.send_signal(signal.SIGKILL)

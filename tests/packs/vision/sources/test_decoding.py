@@ -14,7 +14,8 @@ import pytest
 from tests.packs.vision.sources.clips import make_clip
 
 from sightline.core.sample import Frame, Sample
-from sightline.packs.vision.sources.decoding import Decoder, first_picture_nal
+from sightline.packs.vision.sources.decoding import Decoder
+from sightline.packs.vision.sources.nal_units import first_picture_nal
 from sightline.packs.vision.sources.opening import open_video
 from sightline.packs.vision.sources.sampling import Sampler, Timeline
 from sightline.packs.vision.sources.video import VideoSource
@@ -60,6 +61,13 @@ def test_lazy_pixels_are_those_of_full_decoding(tmp_path: Path, gop: int, fps: f
     assert_same_pixels_as_full_decoding(clip, fps, num=round(4 * fps), size=(48, 32))
 
 
+@pytest.mark.parametrize("gop", [5, 12, 25, 1000])
+def test_so_are_those_of_h265(tmp_path: Path, gop: int) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", num=100, fps=25, gop=gop, codec="libx265")
+    assert num_decoded(clip, fps=2) < 100
+    assert_same_pixels_as_full_decoding(clip, 2, num=8, size=(48, 32))
+
+
 @pytest.mark.parametrize(
     ("name", "config"),
     [
@@ -72,6 +80,9 @@ def test_lazy_pixels_are_those_of_full_decoding(tmp_path: Path, gop: int, fps: f
         ("open.mp4", {"bf": 2, "options": {"x264-params": "open-gop=1"}}),
         ("transport.ts", {}),
         ("raw.h264", {}),
+        ("h265.mp4", {"codec": "libx265"}),
+        ("h265.ts", {"codec": "libx265"}),
+        ("h265.mkv", {"codec": "libx265", "bf": 3}),
     ],
 )
 def test_so_are_those_of_other_codecs_and_orders(tmp_path: Path, name: str, config: dict[str, Any]) -> None:
@@ -102,6 +113,18 @@ def test_what_is_not_wanted_is_not_decoded(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", num=100, fps=25, gop=25)
     assert num_decoded(clip, fps=1) == 4
     assert num_decoded(clip, fps=2) == 4 * 14
+
+
+@pytest.mark.parametrize(("gop", "fps"), [(5, 2), (5, 5), (10, 2), (12, 2)])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_key_frames_alone_are_decoded_where_they_come_often_enough(
+    tmp_path: Path, gop: int, fps: float, codec: str
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", num=250, fps=25, gop=gop, codec=codec)
+    num = round(10 * fps)
+    # the distance of key frames is known from the second one on
+    assert num - 2 <= num_decoded(clip, fps) <= num + 2 * gop
+    assert_same_pixels_as_full_decoding(clip, fps, num=num)
 
 
 def test_with_b_frames_everything_is_decoded(tmp_path: Path) -> None:

@@ -77,3 +77,9 @@ def test_what_is_absent_is_told() -> None:
         VideoSource(url="absent.mp4").probe()
     with pytest.raises(SourceUnreachable, match=r"\*\*\*@127"):
         VideoSource(url="rtsp://user:secret@127.0.0.1:9/cam", timeout_s=1).probe()
+
+
+def test_a_webcam_that_is_absent_is_named() -> None:
+    with pytest.raises(SourceUnreachable, match=r"webcam .*97") as caught:
+        VideoSource(url="97").probe()
+    assert "Plug it in" in caught.value.cure

@@ -4,8 +4,10 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sightline.packs.vision.sources.sampling import Sampler, Timeline
+from sightline.packs.vision.sources.sampling import PacketTimes, Sampler, Timeline
 
 
 def sampled(fps: float | None, source_fps: float, seconds: float, gop: int | None = None) -> list[float]:
@@ -131,3 +133,54 @@ def test_stamps_of_no_meaning_are_replaced_by_the_time_of_receipt() -> None:
     assert at_all(line, [0, 40, 80], step_s=0.1) == [0, 0.1, 0.2]
     assert line.stamp_s(40) is None
     assert line.num_repaired == 0
+
+
+@pytest.mark.parametrize(("gop", "fps"), [(5, 5), (5, 2), (10, 2), (12, 2), (25, 1)])
+def test_where_key_frames_come_often_enough_they_alone_are_taken_and_the_rate_is_kept(gop: int, fps: float) -> None:
+    times = sampled(fps, 25, 100, gop=gop)
+
+    late = times[2:]  # until the second key frame nobody knows how often they come
+    assert all(round(time_s * 25) % gop == 0 for time_s in late)
+    assert abs(len(times) - 100 * fps) <= 2
+    assert all(later - earlier <= 1 / fps + gop / 25 + 1e-6 for earlier, later in pairwise(times))
+
+
+def test_a_key_frame_that_does_not_come_is_not_waited_for() -> None:
+    sampler = Sampler(2, 0.04)
+    keyframes = {number * 10 for number in range(11)}  # every 0.4 s for 4 s, then none
+    times = [n / 25 for n in range(250) if sampler.wants(n / 25, keyframe=n in keyframes)]
+    assert len([time_s for time_s in times if time_s > 4.5]) >= 10
+
+
+def test_packets_keep_the_places_of_b_frames() -> None:
+    times = PacketTimes(Fraction(1, 25), 0.04, live=True)
+    assert [times.at(pts, None, 0) for pts in (100, 103, 101, 102, 106, 104, 105)] == pytest.approx(
+        [0, 0.12, 0.04, 0.08, 0.24, 0.16, 0.20]
+    )
+
+
+def test_packets_without_stamps_go_by_receipt_or_by_the_usual_step() -> None:
+    live, file = PacketTimes(Fraction(1), 0.04, live=True), PacketTimes(Fraction(1), 0.04, live=False)
+    assert [live.at(None, None, 10 + second) for second in (0, 1, 3)] == pytest.approx([0, 1, 3])
+    assert [file.at(None, None, 0) for _ in range(3)] == pytest.approx([0, 0.04, 0.08])
+
+
+_STAMPS = st.lists(st.none() | st.integers(-(1 << 62), 1 << 62) | st.integers(0, 300), max_size=60)
+
+
+@given(_STAMPS, st.booleans(), st.booleans())
+def test_no_stamps_whatever_stop_time_or_turn_it_back(stamps: list[int | None], live: bool, by_receipt: bool) -> None:
+    timeline = Timeline(Fraction(1, 25), 0.04, live=live, by_receipt=by_receipt)
+    times = [timeline.at(stamp, number * 0.04) for number, stamp in enumerate(stamps)]
+    assert all(later > earlier for earlier, later in pairwise(times))
+    assert all(time_s <= 3601 * len(stamps) for time_s in times)
+
+
+@given(_STAMPS, st.booleans())
+def test_no_stamps_whatever_move_packets_far(stamps: list[int | None], live: bool) -> None:
+    times = PacketTimes(Fraction(1, 25), 0.04, live=live)
+    last = 0.0
+    for number, stamp in enumerate(stamps):
+        time_s = times.at(stamp, stamp, number * 0.04)
+        assert last - 1.0 <= time_s <= last + 3601
+        last = time_s

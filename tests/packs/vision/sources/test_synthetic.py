@@ -62,7 +62,7 @@ def test_shapes_stay_inside_and_stand_out() -> None:
 
 def test_it_goes_on_until_it_is_stopped() -> None:
     stopping = Event()
-    source = SyntheticSource(size=(16, 16))
+    source = SyntheticSource(size=(16, 16), realtime=False)
     source.open(make_context(stopping=stopping))
     reader = source.read()
     assert len(list(islice(reader, 100))) == 100
@@ -75,7 +75,12 @@ def test_realtime_keeps_the_rate_and_is_live() -> None:
     assert len(frames(realtime=True, fps=20)) == 5
     assert time.monotonic() - begun_s >= 0.2
     assert SyntheticSource(realtime=True).is_live
-    assert not SyntheticSource().is_live
+    assert not SyntheticSource(realtime=False).is_live
+
+
+def test_frames_without_end_come_as_from_a_camera_where_nobody_says_otherwise() -> None:
+    assert SyntheticSource().is_live
+    assert not SyntheticSource(num_frames=5).is_live
 
 
 def test_probing_tells_size_and_length() -> None:

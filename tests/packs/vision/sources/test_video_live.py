@@ -7,66 +7,22 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 from tests.packs.vision.sources.conftest import RtspServer
+from tests.packs.vision.sources.reading import reading
 
-from sightline.core.plugins import SourceState
-from sightline.core.sample import Frame, Sample
+from sightline.core.errors import InvalidInput
+from sightline.core.plugins import Context, SourceState
 from sightline.packs.vision.sources.video import VideoSource
-from sightline.testing.fakes import make_context
+from sightline.testing.fakes import FakePorts
 
 MakeServer = Callable[..., RtspServer]
-
-
-class Reading:
-    """What a source has given so far, read in a thread of its own as the engine does."""
-
-    def __init__(self, url: str, **config: Any) -> None:
-        self.samples: list[Sample[Frame]] = []
-        self.states: list[SourceState] = []
-        self.stopping = Event()
-        self.source = VideoSource(url=url, **{"timeout_s": 3, "retry_max_s": 0.5, **config})
-        self.source.open(
-            make_context(
-                state=lambda state, _: self.states.append(state),
-                stopping=self.stopping,
-                clock=lambda: datetime.now(UTC),
-            )
-        )
-        self.thread = Thread(target=self._read)
-
-    def _read(self) -> None:
-        for sample in self.source.read():
-            self.samples.append(sample)
-
-    def wait_for(self, what: Callable[[], bool], seconds: float = 10) -> None:
-        end_s = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < end_s, f"nothing within {seconds} s: {self.states}, {len(self.samples)} samples"
-            assert self.thread.is_alive()
-            time.sleep(0.01)
-
-
-@contextmanager
-def reading(url: str, **config: Any) -> Iterator[Reading]:
-    """Read `url` in a thread until the block ends; then it must stop soon."""
-    reader = Reading(url, **config)
-    reader.thread.start()
-    try:
-        yield reader
-    finally:
-        reader.stopping.set()
-        reader.thread.join(7)
-        assert not reader.thread.is_alive()
-        assert reader.states[-1] is SourceState.STOPPED
 
 
 @pytest.mark.service("rtsp")
@@ -225,3 +181,30 @@ def test_an_mjpeg_camera_is_read_by_the_time_of_receipt(mjpeg_address: str) -> N
 def test_a_camera_that_refuses_over_http_is_told(mjpeg_address: str) -> None:
     with reading(f"http://viewer:wrong@{mjpeg_address}", retry_max_s=30) as reader:
         reader.wait_for(lambda: SourceState.UNAUTHORISED in reader.states)
+
+
+@pytest.mark.service("rtsp")
+def test_a_connection_that_stands_is_made_anew_when_somebody_asks_for_it(rtsp_server: MakeServer) -> None:
+    with reading(rtsp_server().start().url(), fps=10) as reader:
+        reader.wait_for(lambda: bool(reader.samples))
+        reader.source.reconnect()
+        reader.wait_for(lambda: reader.samples[-1].epoch == 2, 5)
+    assert reader.states.count(SourceState.LIVE) == 2
+
+
+@pytest.mark.service("rtsp")
+def test_a_refused_password_is_tried_again_when_somebody_asks_for_it(rtsp_server: MakeServer) -> None:
+    server = rtsp_server("--user", "viewer", "--password", "right").start()
+    with reading(server.url("viewer:wrong"), retry_max_s=30) as reader:
+        reader.wait_for(lambda: SourceState.UNAUTHORISED in reader.states)
+        asked_s = time.monotonic()
+        reader.source.reconnect()
+        reader.wait_for(lambda: reader.states.count(SourceState.UNAUTHORISED) == 2, 5)
+    assert time.monotonic() - asked_s < 5
+
+
+def test_a_file_has_no_connection_to_make_anew() -> None:
+    source = VideoSource(url="clip.mp4")
+    source.open(Context(ports=FakePorts()))
+    with pytest.raises(InvalidInput, match="no live address"):
+        source.reconnect()

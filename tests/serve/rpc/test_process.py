@@ -1,0 +1,96 @@
+"""The end of a real process that serves gRPC: what was taken is answered, and nobody who says nothing keeps it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from tests.serve.oip.nets import echo_net, slow_net
+from tests.serve.processes import ServerProcess, server_process
+from tests.serve.rpc.conftest import Talk, infer_request
+
+from sightline.serve.rpc.messages import message
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
+    pytest.mark.alone,
+]
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+def slow_request(request_id: str = "") -> bytes:
+    made = message("inference.ModelInferRequest")(model_name="slow", id=request_id)
+    made.inputs.add(name="x", datatype="FP32", shape=[1, 384, 384])
+    made.raw_input_contents.append(np.zeros((1, 384, 384), np.float32).tobytes())
+    data: bytes = made.SerializeToString()
+    return data
+
+
+@contextmanager
+def talking(folder: Path, *, rounds: int, **env: str) -> Iterator[tuple[ServerProcess, grpc.Channel]]:
+    nets = slow_net(folder / "slow.onnx", rounds=rounds), echo_net(folder / "echo-FP32.onnx", "FP32")
+    with server_process(folder, *nets, "--grpc-port", "0", env=env) as server:
+        line = next(line for line in server.lines if "grpc listens" in line)
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        assert found is not None, line
+        with grpc.insecure_channel(f"127.0.0.1:{found[1]}") as channel:
+            yield server, channel
+
+
+def test_what_was_taken_is_answered_and_an_idle_stream_does_not_keep_it(tmp_path: Path) -> None:
+    with talking(tmp_path, rounds=400) as (server, channel), ThreadPoolExecutor(2) as pool:
+        infer = channel.unary_unary(INFER)
+        infer(slow_request(), timeout=60)  # opens it
+        idle, busy = Talk(channel), Talk(channel)
+        idle.say(infer_request())
+        idle.hear()
+        busy.say(*(slow_request(str(number)) for number in range(3)))
+        assert busy.hear().infer_response.id == "0"
+        running = [pool.submit(infer, slow_request(), timeout=60) for _ in range(2)]
+        time.sleep(0.1)  # so that all of it has arrived
+        begin_s = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert [busy.hear().infer_response.id for _ in range(2)] == ["1", "2"]
+        assert busy.last() is grpc.StatusCode.UNAVAILABLE  # it may have more to say, which nobody hears
+        assert idle.last() is grpc.StatusCode.UNAVAILABLE
+        assert all(each.result() for each in running)
+        assert server.wait(20) == 0
+        sys.stdout.write(f"ended {time.monotonic() - begin_s:.1f} s after the signal\n")
+        assert time.monotonic() - begin_s < 5
+        assert "Traceback" not in server.err, server.err
+        assert '"http.response.status_code":5' not in server.err, server.err
+
+
+@pytest.mark.parametrize("num_signals", [1, 2])
+def test_what_takes_longer_than_the_drain_or_than_anybody_waits_is_broken_off(tmp_path: Path, num_signals: int) -> None:
+    drain_s = 1 if num_signals == 1 else 30
+    with (
+        talking(tmp_path, rounds=2400, SIGHTLINE_SERVER__DRAIN_S=str(drain_s)) as (server, channel),
+        ThreadPoolExecutor(4) as pool,
+    ):
+        infer = channel.unary_unary(INFER)
+        infer(slow_request(), timeout=60)
+        running = [pool.submit(infer, slow_request(), timeout=60) for _ in range(4)]
+        time.sleep(0.3)
+        begin_s = time.monotonic()
+        for _ in range(num_signals):
+            server.signal(signal.SIGTERM)
+            time.sleep(0.5)
+        codes = {each.exception().code() for each in running if each.exception()}  # type: ignore[union-attr]
+        broken_s = time.monotonic() - begin_s
+        assert server.wait(60) == 0
+        assert codes <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert codes
+        sys.stdout.write(f"broken off after {broken_s:.1f} s: {codes}\n")
+        assert broken_s < 4
+        assert "Traceback" not in server.err, server.err
