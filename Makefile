@@ -13,13 +13,13 @@ PYTHONS := $(if $(filter file default,$(origin PYTHON)),$(PYTHON) python3.13 pyt
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock install format test-deps clean
+.PHONY: help demo test check bench bench-serving bench-streams bench-store bench-jobs chaos bench-medical fuzz soak lock install format test-deps clean
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.base-installed ## install what it needs, then count people in the street clip
-	@$(VENV)/bin/sightline demo
+demo: $(VENV)/.base-installed ## install what it needs, then two live cameras in the browser (DEMO_ARGS=--headless)
+	@$(VENV)/bin/sightline demo $(DEMO_ARGS)
 
 install: $(VENV)/.base-installed ## install Sightline and its locked packages into .venv
 
@@ -38,6 +38,30 @@ format: $(VENV)/.dev-installed ## format the code, and mend what ruff can mend
 
 bench: $(VENV)/.base-installed ## CPU of the pipeline beside bare libraries, start-up times
 	@$(PY) benchmarks/pipeline.py
+
+bench-serving: $(VENV)/.test-installed ## CPU of the server beside bare ONNX Runtime, start, overload
+	@$(PY) -m benchmarks.serving
+
+bench-streams: $(VENV)/.test-installed ## CPU of reading cameras beside OpenCV, coming back, many cameras, many viewers
+	@$(PY) -m benchmarks.streams
+
+bench-jobs: $(VENV)/.test-installed ## empty jobs a second by two workers, wait for an idle one, on SQLite and PostgreSQL
+	@$(PY) -m benchmarks.jobs
+
+bench-medical: $(VENV)/.test-installed ## reading, windows, findings, jobs and /infer beside their targets
+	@$(PY) -m benchmarks.medical
+
+fuzz: $(VENV)/.test-installed ## 20,000 damaged studies: each is a volume or a refusal that says why (FUZZ_ARGS=--num=1000)
+	@$(PY) -m benchmarks.fuzz $(FUZZ_ARGS)
+
+chaos: $(VENV)/.test-installed ## workers killed, frozen and cut off until 100 steps were torn; nothing may be lost
+	@$(PY) -m benchmarks.chaos
+
+bench-store: $(VENV)/.test-installed ## 1 GiB through a real S3 server: speed, CPU, memory
+	@$(PY) -m benchmarks.object_store
+
+soak: $(VENV)/.test-installed ## a server under load for a minute, with alias swaps and evictions going on
+	@$(PY) -m benchmarks.soak
 
 test-deps: ## Debian packages for the RTSP test server (as root; else says what is skipped)
 	@sh tools/test_deps.sh

@@ -61,7 +61,7 @@ def pipeline(sinks: str) -> float:
     from dataclasses import replace
 
     from sightline import CaseBuildContext, load_case, run
-    from sightline.serve.cli.session import set_up_log
+    from sightline.serve.logs import set_up_log
     from sightline.settings import load_settings
 
     set_up_log("warning", as_json=True)

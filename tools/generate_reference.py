@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
+import json
+import sys
 import types
 from collections.abc import Iterator
 from enum import StrEnum
@@ -20,7 +21,9 @@ import sightline
 from sightline import compat, testing
 from sightline.build.catalog import KINDS, PORT_KINDS, Catalog, Listed
 from sightline.build.manifest import KEYS
+from sightline.build.schemas import field_descriptions, prose
 from sightline.core.case import PredictionStage
+from sightline.core.codec import encode_event
 from sightline.core.errors import SightlineError, error_types
 from sightline.core.events import EVENT_TYPES, TRANSIENT
 from sightline.serve.cli import app
@@ -47,6 +50,17 @@ Events are [CloudEvents 1.0](https://cloudevents.io). The full type is `io.sight
 the transaction of the change that it tells of; the others live on the bus alone. A predictor of yours may use further
 short types, lower-case words joined by dots, by `Finding(event=...)`. Types that nothing sends yet are listed in
 [what stands](../explanation/status.md).
+"""
+_EXAMPLES = """
+## Alarms, cameras and their media
+
+The data of every alarm has `start` and `end`: `end` is null while it goes on, and equals `start` for an instant. Events
+of one stay share the id `visit`; the start and the end of any other alarm share the id `alarm`. `xyxy` is the box of
+what it is about, in pixels of the picture. Of a camera that is lost, `start` is when its last picture came;
+`source.live` after an outage has both ends of it. What belongs to an event as picture and clip is told by
+`capture.stored`, whose subject is the id of the event: see [record events](../how-to/record-events.md).
+
+These examples are made by the code that makes the real ones.
 """
 _MANIFEST = f"""\
 # The manifest: case.yaml
@@ -170,7 +184,7 @@ def plugins() -> str:
         for listed in ours:
             plugin = catalog.load(kind, listed.name)
             own = [row for row in field_rows(plugin) if row not in inherited]
-            lines += ["", f"### {listed.name}", "", *_prose(plugin)]
+            lines += ["", f"### {listed.name}", "", *prose(plugin)]
             lines += ["", *_field_table(own)] if own else ["", "No fields of its own."]
     lines += ["", "## Tasks", "", "The task on a model's card names the predictor that answers for it.", ""]
     lines += ["| task | predictor |", "| --- | --- |"]
@@ -188,7 +202,7 @@ def _ours(catalog: Catalog, kind: str) -> list[Listed]:
 
 def field_rows(plugin: type[Any]) -> list[tuple[str, str, str, str]]:
     """Return name, type, default and description of each field; the description is empty where there is none."""
-    described = _described(plugin)
+    described = field_descriptions(plugin)
     hints = get_type_hints(plugin)
     rows = []
     for field in dataclasses.fields(plugin):
@@ -207,26 +221,6 @@ def field_rows(plugin: type[Any]) -> list[tuple[str, str, str, str]]:
 def _field_table(rows: list[tuple[str, str, str, str]]) -> list[str]:
     head = ["| field | type | default | what it is |", "| --- | --- | --- | --- |"]
     return [*head, *(f"| `{name}` | {kind} | {default} | {_cell(text)} |" for name, kind, default, text in rows)]
-
-
-def _described(plugin: type[Any]) -> dict[str, str]:
-    """Return the description of each field from the Attributes sections of the class and its bases."""
-    found: dict[str, str] = {}
-    for each in reversed(plugin.__mro__):
-        name = ""
-        for line in inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2].splitlines():
-            if match := re.fullmatch(r"    (\w+): (.*)", line):
-                name, found[match[1]] = match[1], match[2]
-            elif line.startswith("        ") and name:
-                found[name] += f" {line.strip()}"
-            elif line.strip():
-                break
-    return found
-
-
-def _prose(plugin: type[Any]) -> list[str]:
-    """Return the docstring of a class without its Attributes."""
-    return inspect.cleandoc(plugin.__doc__ or "").partition("\nAttributes:")[0].strip().splitlines()
 
 
 def kind_of(hint: Any) -> str:  # noqa: PLR0911 - a table of forms, one line each
@@ -283,6 +277,12 @@ def events() -> str:
     lines += [
         f"| `{name}` | {'no' if name in TRANSIENT else 'yes'} | {_cell(text)} |" for name, text in EVENT_TYPES.items()
     ]
+    from tools.event_examples import examples  # runs predictors and a sink, which the other pages need not wait for
+
+    lines += ["", _EXAMPLES.strip()]
+    for name, event in examples().items():
+        shown = json.dumps(encode_event(event), indent=2, ensure_ascii=False)
+        lines += ["", f"### {name}", "", "```json", shown, "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -344,6 +344,7 @@ def _cell(text: Any) -> str:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     for name, text in pages().items():
         (ROOT / name).write_text(text, encoding="utf-8", newline="\n")
         print(name)
