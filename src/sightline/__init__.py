@@ -5,6 +5,7 @@ Everything public is loaded on first use, so that `import sightline` costs milli
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     )
     from sightline.core.sample import Clocks, Frame, Reading, Sample, Text, Volume, Window
     from sightline.settings import AppSettings
+
+# ONNX Runtime looks here when somebody first imports it; else it keeps an id of the user and reports to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
 
 _HOMES = {
     "sightline.build": ("CaseBuildContext", "load_case", "load_model", "run"),

@@ -1,5 +1,7 @@
 import pickle
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,22 @@ class TestOnnxRuntime(RuntimeContract):
         options = runtime.open(self.add_model(tmp_path))._session.get_session_options()  # type: ignore[union-attr]
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize(
+    ("program", "wish", "reports"),
+    [
+        ("import sightline.adapters.runtime_onnx", {}, False),
+        ("import sightline, onnxruntime", {"ORT_DISABLE_TELEMETRY": ""}, False),  # a plug-in that brings its own model
+        ("import sightline, onnxruntime", {"ORT_DISABLE_TELEMETRY": "0"}, True),
+    ],
+)
+def test_nothing_is_kept_for_the_maker_of_onnx_runtime_unless_somebody_wants_it(
+    tmp_path: Path, program: str, wish: dict[str, str], reports: bool
+) -> None:
+    environ = {"HOME": str(tmp_path), **wish}  # nothing else: the variables of a CI switch it off as well
+    subprocess.run([sys.executable, "-c", program], env=environ, cwd=tmp_path, timeout=60, check=True)
+    assert any(tmp_path.rglob("deviceid")) == reports
 
 
 def _with_weights_at(location: str, path: Path) -> Path:
