@@ -73,6 +73,9 @@ class Sender:
         ca: file with the certificates (PEM) that sign the receiver's; empty: those of the system.
         now: the time that is signed.
 
+    Attributes:
+        signers: may be exchanged between two deliveries.
+
     Raises:
         ConfigError: the address is none of http or https, or `ca` is no such file.
         Forbidden: the address may not be sent to.
@@ -94,7 +97,7 @@ class Sender:
         self._url = _parsed(url)
         targets.check(self._url.host)
         self.name = f"{self._url.scheme}://{self._url.netloc.decode('ascii').rpartition('@')[2]}"
-        self._signers = list(signers)
+        self.signers = list(signers)
         self._timeout_s = timeout_s
         self._targets = targets
         self._now = now
@@ -139,8 +142,7 @@ class Sender:
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
         }
-        if self._signers:
-            signed = [signer.sign(message_id, now, text) for signer in self._signers]
+        if signed := [signer.sign(message_id, now, text) for signer in self.signers]:
             headers["webhook-signature"] = " ".join(signed)
         target = url.copy_with(host=address, username=None, password=None)
         if path:

@@ -99,10 +99,17 @@ class Backend(Receiver):
         from sightline.core.sending import signers_of  # see `_made`
 
         secret = SecretStr(data.decode("latin-1"))
-        signers_of(signing_secrets(secret, ""))
+        signers_of(secrets_in(secret, "backend.secret"))
         with self._lock:
             if secret != self._secret:
                 self._secret, self._sender = secret, None
+
+    def _secrets(self) -> list[str]:
+        """Return the secrets that sign: those of `backend.secret`, else one that is made from the service token."""
+        if self._secret is not None:
+            return secrets_in(self._secret, "backend.secret")
+        digest = sha256(self._token.encode("latin-1")).digest()
+        return [f"whsec_{base64.b64encode(digest).decode()}"] if self._token else []
 
     def _made(self) -> Sender:
         from sightline.core.sending import Sender, signers_of  # an HTTP client, for those alone who have a backend
@@ -115,7 +122,7 @@ class Backend(Receiver):
                 try:
                     self._sender = Sender(
                         url,
-                        signers=signers_of(signing_secrets(self._secret, self._token)),
+                        signers=signers_of(self._secrets()),
                         headers={"authorization": f"Bearer {self._token}"} if self._token else {},
                         timeout_s=self.timeout_s,
                         targets=Targets([urlsplit(url).hostname or ""]),
@@ -148,17 +155,15 @@ def parts_of(secret: SecretStr | None) -> list[str]:
     return [] if secret is None else [each for part in secret.get_secret_value().split(",") if (each := part.strip())]
 
 
-def signing_secrets(secret: SecretStr | None, token: str) -> list[str]:
-    """Return the secrets that sign: those of `backend.secret`, else one that is made from the service token.
+def secrets_in(secret: SecretStr, setting: str) -> list[str]:
+    """Return the secrets that a setting holds, which sign.
 
     Raises:
-        ConfigError: there is nothing but commas in the setting.
+        ConfigError: there is nothing but commas in it.
     """
-    if secret is not None:
-        if not (parts := parts_of(secret)):
-            raise ConfigError("backend.secret holds no secret.", cure="Write whsec_..., or leave it out.")
-        return parts
-    return [f"whsec_{base64.b64encode(sha256(token.encode('latin-1')).digest()).decode()}"] if token else []
+    if not (parts := parts_of(secret)):
+        raise ConfigError(f"{setting} holds no secret.", cure="Write whsec_..., or leave it out.")
+    return parts
 
 
 def _failed(data: JsonObject, state: str) -> dict[str, Any]:

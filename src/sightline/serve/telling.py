@@ -10,17 +10,20 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from sightline.build.context import CaseBuildContext
 from sightline.core.codec import encode_event, to_json
 from sightline.core.deliveries import Delivery
 from sightline.core.errors import ConfigError, Forbidden
 from sightline.core.events import Event
 from sightline.engine.deliveries import Deliveries, Receiver
-from sightline.serve.completion import Backend, parts_of
+from sightline.serve.auth.files import WatchedFile, read_secret, secret_file
+from sightline.serve.completion import Backend, parts_of, secrets_in
 
 if TYPE_CHECKING:
     from sightline.core.sending import Answered
-    from sightline.settings import AppSettings
+    from sightline.settings import LoadedSettings
 
 _MEDIA_TYPE = "application/cloudevents+json"
 _GONE = 410
@@ -39,7 +42,7 @@ class Told:
     def __init__(self, context: CaseBuildContext) -> None:
         settings = context.settings
         receivers: list[Receiver] = [Backend(context.loaded)] if settings.backend.url else []
-        receivers += [Hook(url, settings) for url in dict.fromkeys(parts_of(settings.webhooks.receivers))]
+        receivers += [Hook(url, context.loaded) for url in dict.fromkeys(parts_of(settings.webhooks.receivers))]
         self._deliveries = [Deliveries(context, receiver) for receiver in receivers]
 
     def start(self) -> None:
@@ -58,7 +61,7 @@ class Hook(Receiver):
 
     Args:
         url: of it.
-        settings: types, secrets, and where may be sent to.
+        loaded: types, secrets, and where may be sent to; a file of the secrets is read again when it changes.
 
     Raises:
         ConfigError: the address is none or may not be sent to, or a secret is none.
@@ -66,12 +69,13 @@ class Hook(Receiver):
 
     timeout_s = 10.0
 
-    def __init__(self, url: str, settings: AppSettings) -> None:
+    def __init__(self, url: str, loaded: LoadedSettings) -> None:
         from urllib.parse import urlsplit
 
-        from sightline.core.sending import Sender, signers_of  # an HTTP client, for those alone who have receivers
+        from sightline.core.sending import Sender  # an HTTP client, for those alone who have receivers
         from sightline.core.targets import Targets
 
+        settings = loaded.settings
         hooks = settings.webhooks
         self.name = f"hook-{sha256(url.encode()).hexdigest()[:16]}"  # the address may hold a password
         self.types: Sequence[str] = hooks.types
@@ -81,24 +85,32 @@ class Hook(Receiver):
         try:
             self._sender = Sender(
                 url,
-                signers=signers_of(parts_of(hooks.secret)),
+                signers=[],
                 headers={},
                 timeout_s=self.timeout_s,
                 targets=Targets([*hooks.allow, *([backend] if backend else [])]),
             )
         except Forbidden as error:
             raise ConfigError(f"webhooks.receivers: {error.message}", cure=error.cure) from None
+        if hooks.secret is not None:
+            self._sign_by(hooks.secret)
+        file = secret_file(loaded, "webhooks.secret")
+        self._file = file and WatchedFile(
+            file, read_secret, lambda data: self._sign_by(SecretStr(data.decode("latin-1")))
+        )
 
     def message(self, event: Event) -> Delivery | None:
         """Return the event."""
         return Delivery(id=event.id, receiver=self.name, about=event.subject or "", body=encode_event(event))
 
     def send(self, delivery: Delivery) -> Answered:
-        """Try once."""
+        """Try once, signed by the secrets of this moment."""
         from sightline.core.sending import Answered
 
         if self._is_gone:
             return Answered(_GONE)
+        if self._file:
+            self._file.look()
         answered = self._sender.send(delivery.id, to_json(delivery.body), _MEDIA_TYPE)
         self._is_gone = answered.status == _GONE
         return answered
@@ -106,3 +118,8 @@ class Hook(Receiver):
     def close(self) -> None:
         """Close the connections."""
         self._sender.close()
+
+    def _sign_by(self, secret: SecretStr) -> None:
+        from sightline.core.sending import signers_of
+
+        self._sender.signers = signers_of(secrets_in(secret, "webhooks.secret"))

@@ -60,7 +60,8 @@ class WebhooksSettings(Section):
     )
     secret: SecretStr | None = Field(
         default=None,
-        description="Secrets (`whsec_...`, separated by commas) that sign what they are told. None: nothing is signed.",
+        description="Secrets (`whsec_...`, separated by commas) that sign what they are told; a file of them is read "
+        "again when it changes. None: nothing is signed.",
         examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
     )
     retry_hours: float = Field(
