@@ -1,1 +1,1 @@
-"""The doors: command line now, HTTP and gRPC later. They translate; the verbs are elsewhere."""
+"""The doors: command line, HTTP and gRPC. They translate; the verbs are elsewhere."""

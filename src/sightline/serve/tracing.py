@@ -84,7 +84,7 @@ class _RequestSpan(AbstractContextManager[None]):
         self._exchange = exchange
         self._span: Span = tracer.start_span(
             exchange.method,
-            context=_parent(exchange),
+            context=parent(exchange.text_header(b"traceparent"), exchange.text_header(b"tracestate")),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": exchange.method, "url.path": shown_path(exchange.path)},
         )
@@ -130,14 +130,13 @@ class _RequestSpan(AbstractContextManager[None]):
             span.set_status(StatusCode.ERROR)
 
 
-def _parent(exchange: Exchange) -> Any:
-    """Return the context of the caller's trace; None, a new trace, where it sent none or a wrong one."""
-    traceparent = exchange.header(b"traceparent")
+def parent(traceparent: str, tracestate: str) -> Any:
+    """Return the context of the caller's trace, from its headers; None, a new trace, where it sent none or a wrong one."""
     if not traceparent:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    carrier = {"traceparent": traceparent.decode("latin-1"), "tracestate": exchange.text_header(b"tracestate")[:512]}
+    carrier = {"traceparent": traceparent, "tracestate": tracestate[:512]}
     return TraceContextTextMapPropagator().extract(carrier)
 
 

@@ -11,7 +11,6 @@ from sightline.serve.api.entries import PLACE
 from sightline.serve.places import check_place
 from sightline.serve.rights import Rights
 
-KEY_HEADER = "Idempotency-Key"
 _PREFIX = "http"  # before the keys of callers: those of schedules and of /infer are others
 _OBJECT = "_object"
 

@@ -87,7 +87,7 @@ def read_request(body: bytes, header_length: str = "") -> InferRequest:
         inputs=inputs,
         outputs=tuple(_wanted(item, binary=binary) for item in _list(document, "outputs")),
         binary=binary,
-        timeout_s=_timeout_s(parameters),
+        timeout_s=timeout_s(parameters),
         parameters=parameters,
     )
 
@@ -248,7 +248,12 @@ def _identity(document: Mapping[str, Any]) -> str:
     return identity
 
 
-def _timeout_s(parameters: Mapping[str, Any]) -> float | None:
+def timeout_s(parameters: Mapping[str, Any]) -> float | None:
+    """Return the parameter `timeout`, microseconds, in seconds; None where there is none, or 0.
+
+    Raises:
+        InvalidInput: it is no number of microseconds.
+    """
     timeout = parameters.get("timeout")
     if timeout is None or timeout == 0:
         return None

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sightline.serve.tracing import Tracer
+from sightline.serve.tracing import Tracer, parent
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -39,7 +39,7 @@ class _CallSpan(AbstractContextManager[None]):
         self._asked = asked
         self._span: Span = tracer.start_span(
             method,
-            context=_parent(asked),
+            context=parent(asked.shown.get("traceparent", ""), asked.shown.get("tracestate", "")),
             kind=SpanKind.SERVER,
             attributes={"rpc.system.name": "grpc", "rpc.method": method},
         )
@@ -76,14 +76,3 @@ class _CallSpan(AbstractContextManager[None]):
             attributes["error.type"] = status
             span.set_status(StatusCode.ERROR)
         span.set_attributes(attributes)
-
-
-def _parent(asked: Asked) -> Any:
-    """Return the context of the caller's trace; None, a new trace, where it sent none or a wrong one."""
-    traceparent = asked.shown.get("traceparent")
-    if not traceparent:
-        return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier = {"traceparent": traceparent, "tracestate": asked.shown.get("tracestate", "")[:512]}
-    return TraceContextTextMapPropagator().extract(carrier)

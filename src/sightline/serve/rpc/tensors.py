@@ -16,7 +16,7 @@ import numpy as np
 from sightline.core.errors import InvalidInput
 from sightline.core.oip import DTYPES, checked_datatype, checked_shape, datatype_of, from_raw, to_raw
 from sightline.core.ports import Array, Tensors
-from sightline.serve.oip.wire import InferRequest, WantedOutput, best_classes, check_texts
+from sightline.serve.oip.wire import InferRequest, WantedOutput, best_classes, check_texts, timeout_s
 from sightline.serve.rpc.messages import message
 from sightline.serve.rpc.wire import split_request
 
@@ -75,7 +75,7 @@ def read_request(data: bytes) -> tuple[str, str, InferRequest]:
             inputs=_inputs(request.inputs, raw),
             outputs=tuple(_wanted(each) for each in request.outputs),
             binary=bool(raw) or not has_contents,
-            timeout_s=_timeout_s(parameters),
+            timeout_s=timeout_s(parameters),
             parameters=parameters,
         ),
     )
@@ -178,12 +178,3 @@ def _value(parameter: Any) -> Any:
     """Return the value of an `InferParameter`; None where it has none."""
     chosen = parameter.WhichOneof("parameter_choice")
     return getattr(parameter, chosen) if chosen else None
-
-
-def _timeout_s(parameters: Mapping[str, Any]) -> float | None:
-    timeout = parameters.get("timeout")
-    if timeout is None or timeout == 0:
-        return None
-    if type(timeout) is not int or timeout < 0:
-        raise InvalidInput("The parameter timeout is a number of microseconds.")
-    return timeout / 1e6

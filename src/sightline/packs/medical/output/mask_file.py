@@ -40,38 +40,17 @@ def uncertainty_file(report: Report) -> BinaryIO | None:
     bits, which is 1 at a probability of 0.5.
     """
     maps = report.mask.maps
-    of: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
     if "agreement" in maps:
-        values_IJK, of = maps["agreement"], _spread
-    elif "probability" in maps:
-        values_IJK, of = maps["probability"], _entropy
-    else:
-        return None
-    return nifti_file(
-        values_IJK,
-        report.volume.affine,
-        dtype=np.dtype(np.uint8),
-        form=form_of(report),
-        intent="estimate",
-        slope=1 / 255,
-        convert=lambda slab: np.rint(255 * np.clip(of(slab.astype(np.float32)), 0, 1)),
-    )
+        return _share_file(report, maps["agreement"], _spread)
+    if "probability" in maps:
+        return _share_file(report, maps["probability"], _entropy)
+    return None
 
 
 def probability_file(report: Report) -> BinaryIO | None:
     """Return the probability, 0 to 1, as `.nii.gz` in steps of 1/255; None where the mask has no map of it."""
-    values_IJK = report.mask.maps.get("probability")
-    if values_IJK is None:
-        return None
-    return nifti_file(
-        values_IJK,
-        report.volume.affine,
-        dtype=np.dtype(np.uint8),
-        form=form_of(report),
-        intent="estimate",
-        slope=1 / 255,
-        convert=lambda slab: np.rint(255 * np.clip(slab.astype(np.float32), 0, 1)),
-    )
+    probability_IJK = report.mask.maps.get("probability")
+    return None if probability_IJK is None else _share_file(report, probability_IJK, lambda slab: slab)
 
 
 def volume_file(report: Report) -> BinaryIO:
@@ -180,6 +159,21 @@ class _Pieces(io.RawIOBase):
         buffer[:num] = self._rest[:num]
         self._rest = self._rest[num:]
         return num
+
+
+def _share_file(
+    report: Report, map_IJK: npt.NDArray[Any], share: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> BinaryIO:
+    """Return the `share`, 0 to 1, that is told by slabs of a map, as `.nii.gz` in steps of 1/255."""
+    return nifti_file(
+        map_IJK,
+        report.volume.affine,
+        dtype=np.dtype(np.uint8),
+        form=form_of(report),
+        intent="estimate",
+        slope=1 / 255,
+        convert=lambda slab: np.rint(255 * np.clip(share(slab.astype(np.float32)), 0, 1)),
+    )
 
 
 def _spread(agreement: npt.NDArray[Any]) -> npt.NDArray[Any]:
