@@ -131,7 +131,7 @@ class _RequestSpan(AbstractContextManager[None]):
 
 
 def parent(traceparent: str, tracestate: str) -> Any:
-    """Return the context of the caller's trace, from its headers; None, a new trace, where it sent none or a wrong one."""
+    """Return the caller's trace, from its headers; None, a new trace, where it sent none or a wrong one."""
     if not traceparent:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
