@@ -66,7 +66,7 @@ function zoneColours(zones: readonly Zone[]): string[] {
 const colourOf = (box: Box) => colour((box.tracker_id ?? box.class_id + 1) - 1);
 
 /** The boxes to draw: of predictions of one model the last, which a tracker has followed. */
-export function boxesOf(header: Header): Box[] {
+function boxesOf(header: Header): Box[] {
   const last = new Map<string, Box[]>();
   for (const [name, prediction] of Object.entries(header.predictions)) {
     if (prediction.type === "boxes") last.set(prediction.model ?? name, (prediction.items ?? []) as Box[]);
@@ -98,7 +98,7 @@ export function zonesOf(header: Header, words: { in: string; out: string }): Zon
 }
 
 /** The strongest labels of classifiers, for a plate in the corner. */
-export function labelsOf(header: Header): string[] {
+function labelsOf(header: Header): string[] {
   const all = Object.values(header.predictions).filter((prediction: Prediction) => prediction.type === "labels");
   return all.flatMap((prediction) => {
     const [best] = (prediction.items ?? []) as { class_name: string; confidence: number }[];

@@ -2,7 +2,6 @@
 export const ICONS = {
   arrow: '<path d="M2.5 8h11M9.5 4l4 4-4 4"/>',
   cases: '<rect x="1.5" y="2" width="5" height="4" rx="1"/><rect x="9.5" y="10" width="5" height="4" rx="1"/><path d="M4 6v3.5a2.5 2.5 0 0 0 2.5 2.5h3"/>',
-  chat: '<path d="M2 3.5h12v8H7L4 14v-2.5H2z"/>',
   check: '<path d="M3 8.5l3.2 3.2L13 5"/>',
   chev: '<path d="M4.5 6.5L8 10l3.5-3.5"/>',
   clock: '<circle cx="8" cy="8" r="5.8"/><path d="M8 4.6V8l2.4 1.6"/>',

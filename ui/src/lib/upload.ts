@@ -62,7 +62,7 @@ async function walk(entry: FileSystemEntry, into: Sent[]): Promise<void> {
 }
 
 /** A name of which the object store takes every letter. */
-export const plainName = (name: string): string => name.normalize("NFKD").replace(/[^A-Za-z0-9._/-]+/g, "_").replace(/(^|\/)[._-]+/g, "$1") || "file";
+const plainName = (name: string): string => name.normalize("NFKD").replace(/[^A-Za-z0-9._/-]+/g, "_").replace(/(^|\/)[._-]+/g, "$1") || "file";
 
 const AT_ONCE = 3;
 

@@ -35,7 +35,7 @@ export function mendOf(manifest: Manifest, problem: Found): Mend | null {
 }
 
 /** The path of keys joined by dots, where keys may have dots themselves. */
-export function pathOf(manifest: Manifest, loc: string): Path | null {
+function pathOf(manifest: Manifest, loc: string): Path | null {
   if (!loc) return null;
   const parts = loc.split(".");
   const walk = (path: Path, rest: readonly string[]): Path | null => {

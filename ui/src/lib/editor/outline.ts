@@ -19,7 +19,7 @@ export interface Section {
   entries: Entry[];
 }
 
-export const MAIN = "main"; // id of the source of a case that names only one
+const MAIN = "main"; // id of the source of a case that names only one
 const FIRST = ["validation", "analytics"]; // stages run in this order, then those with other names
 
 export function outline(manifest: Manifest): Section[] {
@@ -62,7 +62,7 @@ export function isWithin(path: string, within: Path): boolean {
 }
 
 /** Return how a section's next thing is added: the path of it, with a name that nothing has. */
-export function nextPath(manifest: Manifest, section: Section, use: string): Path {
+function nextPath(manifest: Manifest, section: Section, use: string): Path {
   if (section.kind === "sinks") return ["sinks", section.entries.length];
   const base = use.replaceAll("-", "_").replace(/[^A-Za-z0-9_]/g, "") || "new";
   const taken = new Set(outline(manifest).flatMap(({ kind, entries }) => (kind === section.kind ? entries.map(({ name }) => name) : [])));

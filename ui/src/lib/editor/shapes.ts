@@ -21,7 +21,7 @@ export function faultsOf(kind: "zone" | "line", points: readonly Spot[], size: S
 }
 
 /** Number of the first side of a polygon that cuts a later one; -1 where none does. */
-export function crossingOf(points: readonly Spot[]): number {
+function crossingOf(points: readonly Spot[]): number {
   const side = (at: number): [Spot, Spot] => [points[at]!, points[(at + 1) % points.length]!];
   for (let one = 0; one < points.length; one++) {
     for (let two = one + 1; two < points.length; two++) {

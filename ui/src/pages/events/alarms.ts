@@ -87,7 +87,7 @@ function keyOf(event: LiveEvent): string {
 }
 
 /** What a list, or `capture.stored`, says of the media of an event. */
-export function mediaOf(data: Record<string, unknown>): Media {
+function mediaOf(data: Record<string, unknown>): Media {
   return {
     thumbnail: typeof data["thumbnail"] === "string",
     clip: typeof data["clip"] === "string",

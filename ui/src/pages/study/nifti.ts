@@ -37,7 +37,7 @@ export async function readGrid(path: string, signal: AbortSignal): Promise<Grid>
   return gridOf(head);
 }
 
-export function gridOf(head: Uint8Array): Grid {
+function gridOf(head: Uint8Array): Grid {
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const isOne = (little: boolean) => view.getInt32(0, little) === HEADER;
   const isTwo = (little: boolean) => view.getInt32(0, little) === 540;
