@@ -22,8 +22,8 @@ def make_feed(*, live: bool = False, capacity: int = 3, abandoned: Event | None 
     return feed, superseded
 
 
-def seqs(samples: list[Sample[Any]]) -> list[int]:
-    return [sample.seq for sample in samples]
+def seqs(samples: list[Sample[Any]] | None) -> list[int] | None:
+    return None if samples is None else [sample.seq for sample in samples]
 
 
 def test_a_live_feed_replaces_what_nobody_took_and_tells_of_it() -> None:
@@ -50,8 +50,8 @@ def test_a_file_feed_waits_for_room_and_loses_nothing() -> None:
     taken: list[int] = []
     while samples := feed.take(3):
         assert len(samples) <= 2
-        taken += seqs(samples)
-    reader.join(1)
+        taken += [sample.seq for sample in samples]
+    reader.join(20)
     assert taken == list(range(num))
     assert superseded == []
 
@@ -61,7 +61,7 @@ def test_epochs_never_meet_in_one_take() -> None:
     for seq, epoch in enumerate((1, 1, 2, 2, 3)):
         feed.put(make_reading(seq=seq, epoch=epoch))
     feed.close()
-    assert [seqs(feed.take(8)) for _ in range(4)] == [[0, 1], [2, 3], [4], []]
+    assert [seqs(feed.take(8)) for _ in range(4)] == [[0, 1], [2, 3], [4], None]
 
 
 def test_no_more_is_taken_than_was_asked_for() -> None:
@@ -77,18 +77,18 @@ def test_what_waits_when_the_feed_closes_is_still_taken(live: bool) -> None:
     feed.put(make_reading(seq=7))
     feed.close()
     assert seqs(feed.take(4)) == [7]
-    assert feed.take(4) == []
+    assert feed.take(4) is None
     assert not feed.put(make_reading(seq=8))
 
 
 def test_a_waiting_taker_wakes_when_the_feed_closes() -> None:
     feed, _ = make_feed()
-    taken: list[list[Sample[Any]]] = []
+    taken: list[list[Sample[Any]] | None] = []
     taker = Thread(daemon=True, target=lambda: taken.append(feed.take(4)))
     taker.start()
     feed.close()
-    taker.join(1)
-    assert taken == [[]]
+    taker.join(20)
+    assert taken == [None]
 
 
 def test_being_abandoned_frees_both_sides_and_what_is_left_can_be_counted() -> None:
@@ -97,7 +97,7 @@ def test_being_abandoned_frees_both_sides_and_what_is_left_can_be_counted() -> N
     empty, _ = make_feed(abandoned=abandoned)
     full.put(make_reading())
     put: list[bool] = []
-    taken: list[list[Sample[Any]]] = []
+    taken: list[list[Sample[Any]] | None] = []
     threads = [
         Thread(daemon=True, target=lambda: put.append(full.put(make_reading(seq=1)))),
         Thread(daemon=True, target=lambda: taken.append(empty.take(4))),
@@ -106,9 +106,9 @@ def test_being_abandoned_frees_both_sides_and_what_is_left_can_be_counted() -> N
         thread.start()
     abandoned.set()
     for thread in threads:
-        thread.join(1)
-    assert (put, taken) == ([False], [[]])
-    assert full.take(4) == []
+        thread.join(20)
+    assert (put, taken) == ([False], [None])
+    assert full.take(4) is None
     assert (full.drain(), full.drain()) == (1, 0)
 
 
@@ -120,6 +120,19 @@ def test_closing_frees_a_reader_that_waits_for_room() -> None:
     reader.start()
     time.sleep(0.02)
     feed.close()
-    reader.join(1)
+    reader.join(20)
     assert put == [False]
     assert seqs(feed.take(4)) == [0]
+
+
+def test_a_pause_is_told_once_behind_what_waits_and_only_while_nothing_follows() -> None:
+    feed, _ = make_feed()
+    feed.put(make_reading(seq=1))
+    feed.pause()
+    assert [seqs(feed.take(4)) for _ in range(2)] == [[1], []]
+    feed.pause()
+    feed.put(make_reading(seq=2))
+    assert seqs(feed.take(4)) == [2]
+    feed.pause()
+    feed.close()
+    assert feed.take(4) is None

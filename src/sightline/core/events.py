@@ -145,11 +145,19 @@ def lasting_id(*parts: object) -> str:
     return uuid5(_SPACE, "/".join(map(str, parts))).hex
 
 
-def events_of(sample: Sample[Any], *, case: str, run: str) -> list[Event]:
-    """Return the events among a sample's findings, with ids that are the same each time they are made."""
+def events_of(sample: Sample[Any], *, case: str, run: str, cut_off: bool = False) -> list[Event]:
+    """Return the events among a sample's findings, with ids that are the same each time they are made.
+
+    Args:
+        sample: with the findings.
+        case: name of the case.
+        run: id of the run.
+        cut_off: these are the findings of `Chain.cut_off`, whose ids are others than those of the sample's own.
+    """
+    word = "cut-off/" if cut_off else ""
     return [
         Event(
-            id=uuid5(_SPACE, f"{run}/{sample.id}/{key}/{number}").hex,
+            id=uuid5(_SPACE, f"{run}/{sample.id}/{key}/{word}{number}").hex,
             type=f"{_PREFIX}{checked_short_type(finding.event)}{_SUFFIX}",
             source=source_uri(case, sample.source),
             subject=finding.subject or None,

@@ -17,7 +17,7 @@ from sightline.core.context import REMOTES, Clip, Context, NewArray, Remote, Sou
 from sightline.core.errors import InvalidInput
 from sightline.core.model import ModelCard
 from sightline.core.ports import Tensors
-from sightline.core.prediction import JsonObject, Prediction
+from sightline.core.prediction import Finding, JsonObject, Prediction
 from sightline.core.sample import Sample
 
 __all__ = [
@@ -216,6 +216,14 @@ class Predictor(Plugin):
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Prediction]:
         """Return exactly one prediction for each sample, in order."""
 
+    def cut_off(self, sample: Sample[Any]) -> Sequence[Finding]:
+        """Return the ends of all that goes on, and forget it: the source is lost or over, so nobody can look on.
+
+        Called with the last sample, without its payload and predictions, also more than once; what comes afterwards
+        begins anew. The engine puts `reason` into the data, why nothing follows.
+        """
+        return ()
+
     def feeds(self, sample: Sample[Any]) -> Tensors:
         """Return what `predict` would feed its model for one sample: tensors by input name, with an axis of rows.
 
@@ -254,6 +262,9 @@ class Sink(Plugin):
         Raises:
             StorageFull: there is no room.
         """
+
+    def cut_off(self, sample: Sample[Any]) -> None:
+        """Take the last sample of a source once more, with the findings alone that end what went on."""
 
     def settle(self) -> None:
         """Finish what goes on after `close`; called once the end of the run is recorded, where there is a run."""

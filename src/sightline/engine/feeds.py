@@ -34,6 +34,7 @@ class Feed:
         self._superseded = superseded
         self._abandoned = abandoned
         self._waiting: deque[Sample[Any]] = deque()
+        self._paused = False
         self._closed = False
         self._changed = Condition()
 
@@ -48,16 +49,22 @@ class Feed:
             if self._over:
                 return False
             self._waiting.append(sample)
+            self._paused = False
             self._changed.notify_all()
             return True
 
-    def take(self, most: int) -> list[Sample[Any]]:
-        """Wait for samples and return at most `most`, all of one epoch; none when the feed is closed and empty."""
+    def take(self, most: int) -> list[Sample[Any]] | None:
+        """Wait for samples and return at most `most`, all of one epoch.
+
+        Where nothing follows for a while the list is empty, once; None when the feed is closed and empty.
+        """
         with self._changed:
-            while not self._waiting and not self._closed and not self._abandoned.is_set():
+            while not self._waiting and not self._paused and not self._over:
                 self._changed.wait(_POLL_S)
-            if self._abandoned.is_set():
-                return []
+            if self._abandoned.is_set() or (self._closed and not self._waiting):
+                return None
+            if not self._waiting:
+                self._paused = False
             taken: list[Sample[Any]] = []
             while self._waiting and len(taken) < most:
                 if taken and self._waiting[0].epoch != taken[0].epoch:
@@ -65,6 +72,12 @@ class Feed:
                 taken.append(self._waiting.popleft())
             self._changed.notify_all()
             return taken
+
+    def pause(self) -> None:
+        """Say that nothing follows for a while."""
+        with self._changed:
+            self._paused = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Say that no sample will follow."""

@@ -17,9 +17,9 @@ from sightline.core.ports import Ports
 from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunState
 from sightline.core.sample import Sample
-from sightline.engine.lanes import ALL_SOURCES
 from sightline.engine.record import fail_dead_runs, worker_name
 from sightline.engine.streams import StreamRun
+from sightline.engine.surroundings import ALL_SOURCES
 from sightline.engine.watching import Finished, Newest, Watch
 
 log = structlog.get_logger()

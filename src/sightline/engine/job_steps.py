@@ -20,7 +20,7 @@ from sightline.core.codec import encode_sample, to_json
 from sightline.core.errors import Cancelled, InvalidMedia, SampleRejected
 from sightline.core.events import Event, events_of
 from sightline.core.plugins import Context, Sink, Source, is_elsewhere
-from sightline.core.prediction import JsonObject, Prediction, Rejected
+from sightline.core.prediction import Findings, JsonObject, Prediction, Rejected
 from sightline.core.sample import Sample
 from sightline.engine.call import Call
 from sightline.engine.pipeline import Chain
@@ -202,10 +202,13 @@ class JobSteps:
         """Ask one predictor, and return its answers alone: the samples are kept already."""
         before = self._so_far(key)
         stage, predictor = self._predictors[key]
-        chain = Chain(replace(self._case, stages={stage: {key: predictor}}), self._context, call=self._call)
+        stages = {stage: {key: predictor}}
+        chain = Chain(replace(self._case, stages=stages), self._context, call=self._call, keeps_last=True)
         try:
             is_early = stage == PredictionStage.VALIDATION
             self._samples = chain.validate(before) if is_early else chain.analyse(before)
+            if (ends := chain.cut_off("the object has ended")) is not None:
+                self._samples = [_with_ends(each, ends, key) for each in self._samples]
         finally:
             chain.close()
         refused = [sample.rejected for sample in self._samples if sample.rejected is not None]
@@ -276,6 +279,14 @@ def _answer(before: Sample[Any], sample: Sample[Any], key: str) -> Prediction | 
     """Return what a predictor said of a sample; None where it was not asked."""
     answer = sample.predictions.get(key)
     return sample.rejected if answer is None and before.rejected is None else answer
+
+
+def _with_ends(sample: Sample[Any], ends: Sample[Any], key: str) -> Sample[Any]:
+    """Return the sample with the findings of `Chain.cut_off` behind its own, where it is the last one."""
+    said, more = sample.predictions.get(key), ends.predictions[key]
+    if sample.id != ends.id or not isinstance(said, Findings) or not isinstance(more, Findings):
+        return sample
+    return sample.with_prediction(key, replace(said, items=(*said.items, *more.items)))
 
 
 def _with_answers(samples: Sequence[Sample[Any]], key: str, answers: Sequence[Prediction | None]) -> list[Sample[Any]]:

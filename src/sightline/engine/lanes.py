@@ -7,96 +7,24 @@ it has to tell goes to the run's counters.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from typing import Any
 
 import structlog
 
-from sightline.core.case import Case
-from sightline.core.errors import BrokenPlugin, SightlineError
+from sightline.core.errors import SightlineError
 from sightline.core.plugins import Collector, Context, Source, SourceState
-from sightline.core.sample import Frame, Sample
-from sightline.engine.call import Call, Priority
-from sightline.engine.counters import RunCounters
+from sightline.core.sample import Sample
 from sightline.engine.feeds import Feed
-from sightline.engine.pipeline import Chain, Failure, described, kind_of
+from sightline.engine.pipeline import Chain, described
+from sightline.engine.surroundings import ALL_SOURCES, Surroundings, as_ours
 
 log = structlog.get_logger()
-ALL_SOURCES = "*"
+_LOST = frozenset({SourceState.BACKOFF, SourceState.UNAUTHORISED})
+_ANEW = "the source began anew"
 _CAPACITY = 8  # samples of a file that wait for analysis; enough to keep the models busy while it decodes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What the lanes of a run share.
-
-    Attributes:
-        context: the world of a plug-in of this run; each lane fills in its source and epoch.
-        finished: takes finished samples, in order; may wait.
-        stop: ends the run because of an error.
-        told: takes a change of a source's state and its reason.
-        abandoned: set when even what was taken is no longer wanted.
-        chunk: most samples that a file gives to the predictors at once.
-    """
-
-    case: Case
-    context: Context
-    counters: RunCounters
-    finished: Callable[[Sequence[Sample[Any]]], None]
-    stop: Callable[[Exception], None]
-    told: Callable[[str, SourceState, str], None]
-    abandoned: Event
-    chunk: int
-
-    def seen_by(self, source: str, epoch: int = 1) -> Context:
-        """Return the world as a plug-in sees it that works for `source`."""
-        return replace(
-            self.context,
-            source=source,
-            epoch=epoch,
-            dropped=lambda reason, num: self.counters.dropped(source, reason, num),
-            state=lambda state, reason: self.told(source, state, reason),
-            retrying=lambda at, tries: self.counters.retrying(source, at, tries),
-            warned=lambda text: self.warn(source, text),
-            first_size=self.counters.first_size(source),
-        )
-
-    def saw(self, source: str, sample: Sample[Any]) -> None:
-        """Count a sample that the source gave, and notice a picture of another size."""
-        self.counters.read(source, sample.epoch)
-        if isinstance(sample.payload, Frame) and (text := self.counters.pictured(source, sample.payload.size)):
-            self.warn(source, text)
-
-    def warn(self, source: str, text: str) -> None:
-        """Show with a source what somebody should mend."""
-        if self.counters.warned(source, text):
-            log.warning("something to mend", source=source, what=text)
-
-    def chain(self, source: str, epoch: int) -> Chain:
-        """Return fresh predictors for `source`."""
-        return Chain(
-            self.case,
-            self.seen_by(source, epoch),
-            on_failure=lambda failure: self._failed(source, failure),
-            call=lambda: Call(priority=Priority.STREAM),
-        )
-
-    def observed(self, source: str, seconds: float, num: int) -> None:
-        """Tell the meter how long each of `num` samples took, from its feed to the writer."""
-        for _ in range(num):
-            self.context.ports.meter.observe("frame_seconds", seconds / num, case=self.case.name, source=source)
-
-    def _failed(self, source: str, failure: Failure) -> None:
-        reason = described(failure.error)
-        # Logged once per kind: a predictor that fails on every frame must not fill the disk with one sentence.
-        if self.counters.failed(source, failure.key, len(failure.samples), reason, kind_of(failure.error)):
-            log.error("predictor failed", source=source, predictor=failure.key, error=reason)
-        error = as_ours(failure.error, f"Predictor {failure.key!r}")
-        self.counters.first_error = self.counters.first_error or error
-        if self.case.on_error == "stop":
-            self.stop(error)
 
 
 class Tail:
@@ -130,14 +58,20 @@ class Tail:
                 self._count_late(self._collector)
                 self._analyse(ready)
 
-    def close(self) -> None:
-        """Hand over what the collector still holds, and end."""
+    def cut_off(self, reason: str) -> None:
+        """Tell the ends of what goes on, because nothing follows for a while."""
+        with self._lock:
+            self._around.end(self._chain, reason)
+
+    def close(self, reason: str) -> None:
+        """Hand over what the collector still holds, tell the ends of what goes on, and end."""
         with self._lock:
             try:
                 if self._collector is not None and not self._around.abandoned.is_set():
                     ready = list(self._collector.flush())
                     self._count_late(self._collector)
                     self._analyse(ready)
+                self._around.end(self._chain, reason)
             finally:
                 collector, self._collector = self._collector, None
                 chain, self._chain = self._chain, None
@@ -151,6 +85,7 @@ class Tail:
         if fit:
             epoch = 1 if self._source == ALL_SOURCES else fit[-1].epoch
             if self._chain is None or self._chain.epoch != epoch:
+                self._around.end(self._chain, _ANEW)
                 before, self._chain = self._chain, None
                 if before is not None:
                     before.close()
@@ -196,6 +131,8 @@ class Lane:
         self._first_epoch = first_epoch
         self._stopping = Event()
         self._why = "the run was stopped"
+        self._lost = ""
+        self._over = "the source has ended"
         self._stopped_s: float | None = None
         around = replace(around, context=replace(around.context, stopping=self._stopping))
         self._around = around
@@ -268,8 +205,9 @@ class Lane:
             return 0.0
         return time.monotonic() - max(entered_s, stopped_s)
 
-    def leave(self) -> None:
+    def leave(self, why: str) -> None:
         """Wait for the source no longer, nor listen to it; what it gave until now is still analysed."""
+        self._over = why
         self._left = True
         self._stopping.set()  # heard by other threads of the source, which would go on for ever
         self._feed.close()
@@ -278,7 +216,6 @@ class Lane:
         """Reader thread: samples from the source into the feed."""
         around, name = self._around, self.name
         metadata = {**around.case.metadata, **around.context.metadata}
-        reason = "the source has ended"
         self._entered_s = time.monotonic()
         try:
             self._source.open(self._world())
@@ -297,14 +234,13 @@ class Lane:
                     around.counters.dropped(name, "abandoned")
                 self._entered_s = time.monotonic()
                 if self._stopping.is_set():
-                    reason = self._why
                     break
-            else:
-                reason = self._why if self._stopping.is_set() else reason
+            if self._stopping.is_set():
+                self._over = self._why
         except Exception as error:  # a plug-in may raise anything; one source must not end the others
             self.error = as_ours(error, f"Source {name!r}")
-            reason = str(self.error)
-            log.warning("source ended with an error", source=name, error=reason)
+            self._over = str(self.error)
+            log.warning("source ended with an error", source=name, error=self._over)
             log.debug("source failed", source=name, exc_info=True)
         finally:
             self._entered_s = time.monotonic()
@@ -314,7 +250,7 @@ class Lane:
             except Exception as error:  # noqa: BLE001 - it is over; its end must be told all the same
                 log.warning("source did not close", source=name, error=described(error))
             if not self._left:  # then that was told already
-                around.told(name, SourceState.STOPPED, reason)
+                around.told(name, SourceState.STOPPED, self._over)
 
     def _world(self) -> Context:
         """Return the world of the source, which is listened to until it is left behind."""
@@ -326,8 +262,14 @@ class Lane:
 
         def told(state: SourceState, reason: str) -> None:
             self._sign_s = time.monotonic()
-            if not self._left:
-                world.state(state, reason)
+            if self._left:
+                return
+            if state is SourceState.STOPPED:
+                self._over = reason = self._why if self._stopping.is_set() else reason
+            elif state in _LOST:
+                self._lost = f"the source was lost: {reason}"
+                self._feed.pause()
+            world.state(state, reason)
 
         return replace(world, dropped=dropped, state=told)
 
@@ -340,12 +282,17 @@ class Lane:
         try:
             if tail is not self._joint:
                 tail.open()
-            while samples := self._feed.take(1 if self.live else around.chunk):
+            while (samples := self._feed.take(1 if self.live else around.chunk)) is not None:
+                if not samples:
+                    self._cut_off(head, tail, self._lost)
+                    continue
                 num_taken = len(samples)
                 begin_s = time.monotonic()
                 if head is None or head.epoch != samples[0].epoch:
                     if head is not None:
+                        self._cut_off(head, tail, self._lost or _ANEW)
                         head.close()
+                    self._lost = ""
                     head = around.chain(self.name, samples[0].epoch)
                 checked = head.validate(samples)
                 for sample in checked:
@@ -359,13 +306,20 @@ class Lane:
             self._failed(error)
         finally:
             if head is not None:
+                around.end(head, self._over)
                 head.close()
             if tail is not self._joint:
                 try:
-                    tail.close()
+                    tail.close(self._over)
                 except Exception as error:  # noqa: BLE001 - as above
                     self._failed(error)
             self._discard(num_taken)
+
+    def _cut_off(self, head: Chain | None, tail: Tail, reason: str) -> None:
+        """Tell the ends of what goes on; where all sources meet, it goes on with the others."""
+        self._around.end(head, reason)
+        if tail is not self._joint:
+            tail.cut_off(reason)
 
     def _failed(self, error: Exception) -> None:
         self.error = self.error or as_ours(error, f"Case {self._around.case.name!r}")
@@ -374,16 +328,7 @@ class Lane:
 
     def _discard(self, num: int) -> None:
         """Take until the reader ends, who may wait for room that nobody else would make; `num` are lost already."""
-        while samples := self._feed.take(self._around.chunk):
+        while (samples := self._feed.take(self._around.chunk)) is not None:
             num += len(samples)
         if num := num + self._feed.drain():
             self._around.counters.dropped(self.name, "abandoned", num)
-
-
-def as_ours(error: Exception, whose: str) -> SightlineError:
-    """Return an error of our tree: itself, or a BrokenPlugin that says where it was raised."""
-    if isinstance(error, SightlineError):
-        return error
-    ours = BrokenPlugin(f"{whose} failed: {described(error)}", cure="Run with --debug for the traceback.")
-    ours.__cause__ = error
-    return ours

@@ -12,6 +12,7 @@ from sightline.core.plugins import Source
 from sightline.engine.lanes import Lane
 
 log = structlog.get_logger()
+_LEFT = "it did not stop by itself and was left behind"
 _EPOCHS_PER_TOKEN = 10_000
 _EPOCHS_UNSEEN = 1_000  # reconnects that a process may have had after its last report
 
@@ -35,7 +36,7 @@ class Lineup:
         make: name of a source, the source and its first epoch -> its lane.
         first: name of a source -> the epoch with which it begins when it is read for the first time.
         removed: told of a source that is gone.
-        left: told of a source that does not stop by itself.
+        left: told of a source that does not stop by itself, and what is said of it.
         stuck: told of a source whose thread is left behind while it is read; another one follows.
         patience_s: how long a source may stay inside one call of foreign code after it was told to stop.
     """
@@ -46,7 +47,7 @@ class Lineup:
         *,
         first: Callable[[str], int],
         removed: Callable[[str], None],
-        left: Callable[[str], None],
+        left: Callable[[str, str], None],
         stuck: Callable[[str], None],
         patience_s: float,
     ) -> None:
@@ -105,7 +106,7 @@ class Lineup:
                     self._drop(lane, is_gone=lane.name not in wanted)
             elif lane.is_stuck:
                 log.error("source is stuck; its thread is left behind", source=lane.name, epoch=lane.epoch)
-                lane.leave()
+                lane.leave("the source was stuck")
                 self._stuck(lane.name)
                 self._drop(lane, is_gone=False)
         for name, source in wanted.items():
@@ -131,8 +132,8 @@ class Lineup:
         """Wait no longer for a source that is stuck in foreign code."""
         if lane.stuck_s > self._patience_s:
             log.warning("source does not stop; left behind", source=lane.name)
-            lane.leave()
-            self._left(lane.name)
+            lane.leave(_LEFT)
+            self._left(lane.name, _LEFT)
 
     def _drop(self, lane: Lane, *, is_gone: bool) -> None:
         self._next_epochs[lane.name] = lane.epoch + 1

@@ -15,8 +15,8 @@ import structlog
 from sightline.core.errors import InvalidInput, Unavailable
 from sightline.core.events import Event
 from sightline.core.ports import Ports
-from sightline.engine.lanes import as_ours
 from sightline.engine.pipeline import kind_of
+from sightline.engine.surroundings import as_ours
 
 log = structlog.get_logger()
 _GRACE_S = 0.5  # what the end of a run waits for a thread that is recording

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sightline.core.case import Case, PredictionStage
 from sightline.core.errors import Cancelled, DeadlineExceeded, OutOfSequence, Overloaded, SightlineError, Unavailable
 from sightline.core.events import checked_short_type
 from sightline.core.plugins import Context, Predictor
-from sightline.core.prediction import Findings, Prediction, Rejected
+from sightline.core.prediction import Finding, Findings, Prediction, Rejected
 from sightline.core.sample import Sample
 from sightline.engine.call import Call, calling
 
@@ -52,6 +52,7 @@ class Chain:
         context: the world as these copies see it.
         on_failure: told of samples that a predictor lost; None lets the error through, as a request wants it.
         call: circumstances of the predictor calls (priority, deadline).
+        keeps_last: remember the last sample, for `cut_off`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Chain:
         *,
         on_failure: Callable[[Failure], None] | None = None,
         call: Callable[[], Call] = Call,
+        keeps_last: bool = False,
     ) -> None:
         self.epoch = context.epoch
         self._case = case
@@ -68,6 +70,8 @@ class Chain:
         self._meter = context.ports.meter
         self._on_failure = on_failure
         self._call = call
+        self._keeps_last = keeps_last
+        self._last: Sample[Any] | None = None
         self._steps: list[_Step] = []
         try:
             for stage, predictors in case.stages.items():
@@ -86,6 +90,31 @@ class Chain:
     def analyse(self, samples: Sequence[Sample[Any]]) -> list[Sample[Any]]:
         """Return `samples` with the predictions of every stage after `validation`; rejected ones as they are."""
         return self._through(samples, [step for step in self._steps if step.stage != PredictionStage.VALIDATION])
+
+    def cut_off(self, reason: str) -> Sample[Any] | None:
+        """Return the last sample with the findings alone that end what goes on; None where nothing does.
+
+        Args:
+            reason: why nothing follows it, for people.
+        """
+        sample, self._last = self._last, None
+        if sample is None:
+            return None
+        last = replace(sample.with_payload(None), predictions={})
+        found: dict[str, Prediction] = {}
+        for step in self._steps:
+            try:
+                ends = tuple(
+                    replace(each, data={**(each.data or {}), "reason": reason}) for each in step.predictor.cut_off(last)
+                )
+                _check_events(ends)
+            except Exception as error:
+                if self._on_failure is None:
+                    raise
+                self._on_failure(Failure(key=step.key, error=error, samples=()))
+            else:
+                found |= {step.key: Findings(items=ends)} if ends else {}
+        return replace(sample, predictions=found) if found else None
 
     @property
     def predictors(self) -> dict[str, Predictor]:
@@ -108,6 +137,8 @@ class Chain:
         self._steps.clear()
 
     def _through(self, samples: Sequence[Sample[Any]], steps: Sequence[_Step]) -> list[Sample[Any]]:
+        if self._keeps_last:
+            self._last = next((sample for sample in reversed(samples) if sample.rejected is None), self._last)
         for step in steps:
             fit = [sample for sample in samples if sample.rejected is None]
             if not fit:
@@ -163,9 +194,7 @@ class Chain:
                     cure="Only predictors of the stage validation may reject.",
                 )
             if isinstance(prediction, Findings):
-                for finding in prediction:
-                    if finding.event is not None:
-                        checked_short_type(finding.event)  # here it costs one sample, in the writer the run
+                _check_events(prediction)
         self._meter.observe("predict_seconds", elapsed_s, case=self._case.name, predictor=step.key)
         model = ", ".join(call.versions) or None
         latency_ms = 1000 * elapsed_s / len(samples)
@@ -173,6 +202,13 @@ class Chain:
             id(sample): replace(prediction, model=prediction.model or model, latency_ms=latency_ms)
             for sample, prediction in zip(samples, predictions, strict=True)
         }
+
+
+def _check_events(findings: Iterable[Finding]) -> None:
+    """Raise InvalidInput for a wrong type of event: here it costs one sample, in the writer the run."""
+    for finding in findings:
+        if finding.event is not None:
+            checked_short_type(finding.event)
 
 
 def _close(step: _Step) -> None:

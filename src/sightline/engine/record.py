@@ -19,8 +19,8 @@ from sightline.core.plugins import Context
 from sightline.core.ports import Ports
 from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunKind, RunState
-from sightline.engine.lanes import as_ours
 from sightline.engine.outbox import Outbox
+from sightline.engine.surroundings import as_ours
 
 log = structlog.get_logger()
 _GRACE_S = 0.5  # what the end waits for a report that is on its way

@@ -22,12 +22,13 @@ from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunState
 from sightline.core.sample import Sample
 from sightline.engine.counters import RunCounters
-from sightline.engine.lanes import ALL_SOURCES, Lane, Surroundings, Tail, as_ours
+from sightline.engine.lanes import Lane, Tail
 from sightline.engine.lineup import Lineup, first_epoch
 from sightline.engine.outbox import Outbox
 from sightline.engine.record import RunRecord
 from sightline.engine.source_states import SourceStates
 from sightline.engine.stalls import tell_stalls
+from sightline.engine.surroundings import ALL_SOURCES, Surroundings, as_ours
 from sightline.engine.wishes import Only, SourceSpecs, Wishes
 from sightline.engine.writer import Writer
 
@@ -116,6 +117,7 @@ class StreamRun:
             context=self._context,
             counters=self.counters,
             finished=self._writer.put,
+            cut_off=self._writer.cut_off,
             stop=self._fail,
             told=self._states.tell,
             abandoned=self._abandoned,
@@ -313,8 +315,8 @@ class StreamRun:
         self.counters.remove(source)
         self._states.forget(source)
 
-    def _left(self, source: str) -> None:
-        self._states.tell(source, SourceState.STOPPED, "it did not stop by itself and was left behind")
+    def _left(self, source: str, reason: str) -> None:
+        self._states.tell(source, SourceState.STOPPED, reason)
 
     def _finish(self) -> None:
         """Stop the sources, and see what was taken through to the sinks."""
@@ -343,7 +345,7 @@ class StreamRun:
 
     def _close_joint(self, joint: Tail) -> None:
         try:
-            joint.close()
+            joint.close("the run is over")
         except Exception as error:  # noqa: BLE001 - a collector or predictor of a plug-in
             self._fail(as_ours(error, f"Case {self._case.name!r}"))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
@@ -19,14 +19,22 @@ from sightline.core.errors import SightlineError
 from sightline.core.events import events_of
 from sightline.core.plugins import Context, Sink
 from sightline.core.sample import Sample
-from sightline.engine.lanes import ALL_SOURCES, as_ours
 from sightline.engine.outbox import Outbox
 from sightline.engine.pipeline import kind_of
+from sightline.engine.surroundings import ALL_SOURCES, as_ours
 
 log = structlog.get_logger()
 _CAPACITY = 8  # parcels of finished samples that wait, pictures and all; then analysers wait, and live sources drop
 _POLL_S = 0.2
 _NO_ROOM_FOR = "events"  # how the snapshot calls what no database took
+
+
+@dataclass(frozen=True, eq=False)
+class _Parcel:
+    """Samples on their way to the sinks; or, `cut_off`, a last one once more with the ends of what went on."""
+
+    samples: Sequence[Sample[Any]]
+    cut_off: bool = False
 
 
 class Writer:
@@ -65,7 +73,7 @@ class Writer:
         self._logged: set[tuple[int, str]] = set()
         self._watchers: tuple[Callable[[Sample[Any]], None], ...] = ()
         self._ended = Event()
-        self._waiting: Queue[Sequence[Sample[Any]] | None] = Queue(_CAPACITY)
+        self._waiting: Queue[_Parcel | None] = Queue(_CAPACITY)
         self._thread = Thread(target=self._work, name="write", daemon=True)
 
     @property
@@ -87,12 +95,11 @@ class Writer:
 
     def put(self, samples: Sequence[Sample[Any]]) -> None:
         """Hand over finished samples; wait while too many wait already."""
-        while not self._abandoned.is_set():
-            try:
-                self._waiting.put(samples, timeout=_POLL_S)
-            except Full:
-                continue
-            return
+        self._put(_Parcel(samples))
+
+    def cut_off(self, sample: Sample[Any]) -> None:
+        """Hand over the last sample of a source with the ends of what went on, behind all that was handed over."""
+        self._put(_Parcel([sample], cut_off=True))
 
     def end(self) -> None:
         """Say that nothing follows: once what waits is written, the sinks are closed and `running` is over."""
@@ -121,22 +128,31 @@ class Writer:
         events = {_NO_ROOM_FOR: self._outbox.num_lost} if self._outbox.num_lost else {}
         return {"written": self._written, "lost": {**self._lost, **events}}
 
+    def _put(self, parcel: _Parcel) -> None:
+        while not self._abandoned.is_set():
+            try:
+                self._waiting.put(parcel, timeout=_POLL_S)
+            except Full:
+                continue
+            return
+
     def _work(self) -> None:
         try:
-            while (samples := self._next()) is not None:
-                self._tell(samples)
+            while (parcel := self._next()) is not None:
+                self._tell(parcel)
                 for position, sink in enumerate(self._sinks):
-                    self._give(position, sink, samples)
+                    self._give(position, sink, parcel)
                 self._outbox.record_due()  # what the sinks told
-                self._written += len(samples)
-                self._show(samples)
+                if not parcel.cut_off:
+                    self._written += len(parcel.samples)
+                    self._show(parcel.samples)
         except Exception as error:  # noqa: BLE001 - the run must end with the cause, not hang without a writer
             self._fail(error, "The writer")
             self._abandoned.set()
         finally:
             self._close_sinks()
 
-    def _next(self) -> Sequence[Sample[Any]] | None:
+    def _next(self) -> _Parcel | None:
         while not self._abandoned.is_set():
             try:
                 return self._waiting.get(timeout=_POLL_S)
@@ -146,10 +162,11 @@ class Writer:
                 self._outbox.record_due()  # also while all cameras are quiet
         return None
 
-    def _tell(self, samples: Sequence[Sample[Any]]) -> None:
+    def _tell(self, parcel: _Parcel) -> None:
         """Tell the happenings among the findings, which are recorded before the sinks get the samples."""
-        case, run = self._case.name, self._context.run
-        self._outbox.tell(*(event for sample in samples for event in events_of(sample, case=case, run=run)))
+        case, run, cut_off = self._case.name, self._context.run, parcel.cut_off
+        for sample in parcel.samples:
+            self._outbox.tell(*events_of(sample, case=case, run=run, cut_off=cut_off))
         self._outbox.record_due()
 
     def _show(self, samples: Sequence[Sample[Any]]) -> None:
@@ -166,8 +183,8 @@ class Writer:
                 self._watch = None
                 self._fail(error, "What watches the run")
 
-    def _give(self, position: int, sink: Sink, samples: Sequence[Sample[Any]]) -> None:
-        wanted = [sample for sample in samples if sample.rejected is None or sink.rejected]
+    def _give(self, position: int, sink: Sink, parcel: _Parcel) -> None:
+        wanted = [sample for sample in parcel.samples if sample.rejected is None or sink.rejected]
         name = type(sink).__name__
         if not wanted:
             return
@@ -175,7 +192,10 @@ class Writer:
             self._lose(name, len(wanted))
             return
         try:
-            sink.write(wanted)
+            if parcel.cut_off:
+                sink.cut_off(wanted[0])
+            else:
+                sink.write(wanted)
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the other sinks must get theirs
             self._lose(name, len(wanted))
             if self._is_news(position, error):

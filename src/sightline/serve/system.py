@@ -23,7 +23,7 @@ import structlog
 
 from sightline import __version__
 from sightline.core.codec import encode_time
-from sightline.engine.lanes import ALL_SOURCES
+from sightline.engine.surroundings import ALL_SOURCES
 from sightline.serve.camera_numbers import Watched, camera_rows
 from sightline.serve.disk_use import DiskUse
 from sightline.serve.gpus import Gpus

@@ -82,6 +82,18 @@ def test_events_among_the_findings_go_to_a_file_of_their_own(tmp_path: Path) -> 
     assert len(_lines(tmp_path / "a.jsonl")) == 2
 
 
+def test_ends_of_what_was_cut_off_go_to_the_events_alone(tmp_path: Path) -> None:
+    sink = JsonlSink(path="a.jsonl", events="events.jsonl")
+    sink.open(make_context(case="street", outputs=tmp_path))
+    sink.write([_finished(0)])
+    sink.cut_off(_finished(0))
+    sink.close()
+
+    begun, ended = _lines(tmp_path / "events.jsonl")
+    assert begun["id"] != ended["id"]
+    assert len(_lines(tmp_path / "a.jsonl")) == 1
+
+
 def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
     sink = JsonlSink(path=str(tmp_path / "here.jsonl"))
     sink.open(make_context(outputs=tmp_path / "elsewhere"))

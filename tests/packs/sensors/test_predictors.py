@@ -259,6 +259,17 @@ class TestThresholdAlert:
     def test_a_sample_without_the_channel_finds_nothing(self) -> None:
         assert _told(_predict(ThresholdAlert(channel="t", above=1), [make_reading({"p": 5})])) == []
 
+    def test_an_alert_that_goes_on_when_nothing_follows_ends_with_the_last_sample(self) -> None:
+        alert = ThresholdAlert(channel="t", above=20, below=10)
+        readings = [make_reading({"t": value}, seconds=seq, seq=seq) for seq, value in enumerate((15, 5, 7))]
+        [begun] = [item for found in _predict(alert, readings) for item in found if item.event]  # type: ignore[attr-defined]
+
+        [end] = alert.cut_off(readings[-1])
+
+        assert end.value == 7
+        assert end.data == {**begun.data, "value": 7, "state": "end", "end": encode_time(readings[-1].time)}
+        assert alert.cut_off(readings[-1]) == ()
+
     def test_a_copy_begins_without_an_alert(self) -> None:
         alert = ThresholdAlert(channel="t", above=1)
         assert _told(_predict(alert, _readings(5))) == [(0, "above", "start")]

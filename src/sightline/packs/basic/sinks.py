@@ -72,10 +72,17 @@ class JsonlSink(Sink):
             StorageFull: there is no room.
             Unavailable: the disk fails.
         """
-        case, run = self.context.case, self.context.run
-        self._samples.append([encode_sample(sample, case) for sample in samples])
+        self._samples.append([encode_sample(sample, self.context.case) for sample in samples])
+        self._append_events(samples, cut_off=False)
+
+    def cut_off(self, sample: Sample[Any]) -> None:
+        """Append the ends of what went on."""
+        self._append_events([sample], cut_off=True)
+
+    def _append_events(self, samples: Sequence[Sample[Any]], *, cut_off: bool) -> None:
         if self._events is not None:
-            found = [event for sample in samples for event in events_of(sample, case=case, run=run)]
+            case, run = self.context.case, self.context.run
+            found = [each for sample in samples for each in events_of(sample, case=case, run=run, cut_off=cut_off)]
             self._events.append([encode_event(event) for event in found])
 
     def close(self) -> None:

@@ -118,7 +118,8 @@ class ThresholdAlert(Predictor):
 
     Gives Findings: the value by its name, and at a crossing another one with the event and
     `data: {value, limit, direction: above|below, state: start|end, alarm, start, end}`: both events of an alert share
-    the id `alarm` and `start`, and `end` is null while it goes on. Without a value it finds nothing.
+    the id `alarm` and `start`, and `end` is null while it goes on. Where the source is lost or over, the alert ends
+    with the last sample, and `reason` says why. Without a value it finds nothing.
 
     Attributes:
         of: key of an earlier predictor that gives a Scalar; or name a `channel`.
@@ -154,16 +155,25 @@ class ThresholdAlert(Predictor):
         super().open(context)
         self._alert: str | None = None
         self._alarm = ""
+        self._last: tuple[str, float, str] = "", 0.0, ""
         self._since: datetime | None = None
 
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Prediction]:
         """Return the findings of each sample."""
         return [self._watched(sample) for sample in samples]
 
+    def cut_off(self, sample: Sample[Any]) -> Sequence[Finding]:
+        """Return the end of the alert, with the last sample and the last value."""
+        if self._alert is None:
+            return ()
+        name, value, unit = self._last
+        return [self._back(name, value, unit, sample.time)]
+
     def _watched(self, sample: Sample[Any]) -> Findings:
         name, value, unit = self._value(sample)
         if value is None or math.isnan(value):
             return Findings()
+        self._last = name, value, unit
         told = [] if self._alert is None else self._ended(name, value, unit, sample.time)
         if self._alert is None:
             told += self._started(name, value, unit, sample)
@@ -172,10 +182,15 @@ class ThresholdAlert(Predictor):
     def _ended(self, name: str, value: float, unit: str, now: datetime) -> list[Finding]:
         for direction, limit, sign in self._limits():
             if self._alert == direction and sign * (value - limit) <= -self.hysteresis:
-                self._alert = None
-                data = {"limit": limit, "direction": direction, "state": "end", "alarm": self._alarm}
-                return [_alert(name, value, unit, data | encode_span(self._since or now, now))]
+                return [self._back(name, value, unit, now)]
         return []
+
+    def _back(self, name: str, value: float, unit: str, now: datetime) -> Finding:
+        """Return the finding that ends the alert."""
+        direction, self._alert = self._alert, None
+        limit = self.above if direction == "above" else self.below
+        data = {"limit": limit, "direction": direction, "state": "end", "alarm": self._alarm}
+        return _alert(name, value, unit, data | encode_span(self._since or now, now))
 
     def _started(self, name: str, value: float, unit: str, sample: Sample[Any]) -> list[Finding]:
         for direction, limit, sign in self._limits():

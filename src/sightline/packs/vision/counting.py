@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sightline.core.codec import encode_span
 from sightline.core.errors import ConfigError
 from sightline.core.plugins import Context
 from sightline.core.prediction import Boxes
@@ -131,17 +132,22 @@ def moment(sample: Sample[Any], seconds: float) -> datetime:
     return sample.time + timedelta(seconds=seconds - sample.seconds)
 
 
+def span(start: datetime, end: datetime | None) -> dict[str, str | None]:
+    """Return `start` and `end` as JSON; the clock of a camera trembles, and no end comes before its start."""
+    return encode_span(start, None if end is None else max(start, end))
+
+
 @dataclass(slots=True)
 class Lasting:
     """A condition that must hold for a while before it is on, and be gone for a while before it is off.
 
     Attributes:
-        since_s: when what turned it on began.
+        start: when what turned it on began, in UTC, as it was told.
         id: of the alarm, which its start and its end share.
     """
 
     on: bool = False
-    since_s: float = 0.0
+    start: datetime | None = None
     id: str = ""
     changing_s: float | None = None
 
@@ -154,6 +160,4 @@ class Lasting:
         if now_s - self.changing_s < hold_s - TINY_S:
             return None
         changed_s, self.on, self.changing_s = self.changing_s, not self.on, None
-        if self.on:
-            self.since_s = changed_s
         return changed_s

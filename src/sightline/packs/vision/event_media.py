@@ -63,7 +63,7 @@ class Wanted:
         ended: when what it tells of was over; None while it goes on.
         lag: how far the clock of the process was behind the event when that was noticed.
         key: id that is shared with the event that tells the end; empty where there is none.
-        may_be_cut: what follows the event is not missed in its clip: the camera was lost.
+        may_be_cut: what follows the event is not missed in its clip: the camera was lost, or is over.
         first: clip up to a little after the event, made while that went on, or why there is none.
         thumbnail_bytes: as stored; 0 where it is not.
         lost: why something is missing, sentence by sentence.

@@ -17,8 +17,8 @@ from sightline.core.case import Case
 from sightline.core.errors import Conflict, InvalidInput, NotFound
 from sightline.core.plugins import SourceState
 from sightline.core.run import Run, RunKind, RunState
-from sightline.engine.lanes import ALL_SOURCES
 from sightline.engine.streams import StreamRun
+from sightline.engine.surroundings import ALL_SOURCES
 from sightline.engine.wishes import checked_source_id
 from sightline.serve.api.asked import (
     PREFIX,

@@ -182,3 +182,20 @@ def test_pydantic_builds_it_from_a_case_file() -> None:
     assert adapter.validate_python({"of": "tracks", "classes": ["suitcase"], "still_s": 60}).still_s == 60
     with pytest.raises(ValidationError):
         adapter.validate_python({"of": "tracks", "still": 60})
+
+
+def test_what_is_left_when_the_picture_goes_has_an_end() -> None:
+    watch = AbandonedObject(of="tracks", still_s=2.0)
+    watch.open(make_context())
+    told: list[Finding] = []
+    for number in range(6):
+        sample = make_frame(0, size=(400, 300), seconds=number, seq=number)
+        seen = boxes(("backpack", BAG), *([("suitcase", AWAY)] if number > 4 else []))
+        [found] = watch.predict([sample.with_prediction("tracks", seen)])
+        told += [item for item in found if item.event]
+
+    [left], [end] = told, watch.cut_off(sample.with_payload(None))
+
+    assert (end.event, end.subject) == ("object.removed", left.subject)
+    assert end.data == {**(left.data or {}), "duration_s": 5.0, "end": encode_time(START + timedelta(seconds=5))}
+    assert watch.cut_off(sample) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -103,6 +104,52 @@ def test_who_vanishes_has_left_after_gone_s() -> None:
     left = told(found)[1][1].data or {}
     assert (left["duration_s"], left["start"], left["end"]) == (0.1, at(0.0), at(0.1))
     assert left["xyxy"] == [140, 100, 160, 150]  # where it was last seen
+
+
+def test_who_is_inside_when_the_picture_goes_has_an_end_and_so_has_every_alarm() -> None:
+    yards = {**YARD, "field": ((0.0, 0.0), (90.0, 0.0), (90.0, 90.0), (0.0, 90.0))}
+    counter = ZoneCounter(of="tracks", zones=yards, over=1, under=1, hold_s=0.0, dwell_s=1.0)
+    counter.open(make_context())
+    found = []
+    for n, feet in enumerate(((1, IN), (2, IN)) if n < 2 else ((2, IN),) for n in range(3)):
+        sample = make_frame(0, size=(400, 300), seconds=n, seq=n)
+        found.append(counter.predict([sample.with_prediction("tracks", tracks(*feet))])[0])
+    begun = {item.data["alarm"]: item for _, item in told(found) if item.data and item.data.get("state") == "start"}
+    entered = {item.subject: item for _, item in told(found) if item.event == "zone.entered"}
+
+    ends = counter.cut_off(sample.with_payload(None))
+
+    left = [item.data or {} for item in ends if item.event == "zone.left"]
+    assert [each["end"] for each in left] == [at(1), at(2)]  # when each was last seen inside
+    assert [each["duration_s"] for each in left] == [1.0, 2.0]
+    assert [each["visit"] for each in left] == [(each.data or {})["visit"] for each in entered.values()]
+    alarms = {item.event: item.data or {} for item in ends if item.event != "zone.left"}
+    assert {event: (each["zone"], each["inside"], each["end"], each["state"]) for event, each in alarms.items()} == {
+        "count.over": ("yard", 2, at(2), "end"),
+        "count.under": ("field", 0, at(2), "end"),
+    }
+    for each in alarms.values():
+        assert each["start"] == (begun[each["alarm"]].data or {})["start"]
+    assert counter.cut_off(sample) == []
+    again = counter.predict([sample.with_prediction("tracks", tracks((2, IN)))])[0]
+    assert names([again])[0] == (0, "zone.entered")  # and begins anew
+
+
+def test_start_and_end_fit_though_the_clock_of_a_camera_trembles() -> None:
+    counter = ZoneCounter(of="tracks", zones=YARD, over=0, hold_s=0.0)
+    counter.open(make_context())
+    found = []
+    for n, (place, late_s) in enumerate(((IN, 0.3), (FAR, 0.0))):
+        sample = make_frame(0, size=(400, 300), seconds=n / 10, seq=n)
+        late = replace(sample.clocks, wall=sample.clocks.wall + timedelta(seconds=late_s))
+        sample = replace(sample, clocks=late).with_prediction("tracks", tracks((1, place)))
+        found += [item.data or {} for item in counter.predict([sample])[0] if item.event]
+    assert [(each["start"], each["end"]) for each in found] == [
+        (at(0.3), None),
+        (at(0.3), None),
+        (at(0.3), at(0.3)),
+        (at(0.3), at(0.3)),
+    ]
 
 
 def test_a_short_gap_is_one_stay() -> None:

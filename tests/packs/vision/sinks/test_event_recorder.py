@@ -83,6 +83,23 @@ def test_a_clip_of_what_goes_on_ends_after_its_end(scene: Make) -> None:
     assert (decode_time(left["start"]), decode_time(left["end"])) == (at(16), at(37))
 
 
+def test_a_visit_that_a_lost_camera_cuts_off_has_its_clips_up_to_there(scene: Make) -> None:
+    world = scene()
+    world.pictures(20)
+    [entered] = world.picture(visit("zone.entered", 21, None))
+    world.pictures(10)
+    last = make_frame(100, size=(400, 300), seconds=31, seq=world.seq, source="door")
+    world.sink.cut_off(last.with_prediction("watch", Findings(items=(visit("zone.left", 21, 31),))))
+    world.camera.cut_s = 32
+    world.clock.advance(20)  # no picture comes any more
+
+    stored = {each["event"]: each for each in (world.stored(), world.stored())}
+    assert entered.id in stored
+    for each in stored.values():
+        assert (decode_time(each["start"]), decode_time(each["end"]), each["lost"]) == (at(16), at(32), None)
+        assert world.bytes_at(each["thumbnail"])
+
+
 def test_what_goes_on_for_too_long_is_cut_at_the_longest(scene: Make) -> None:
     world = scene(longest_s=20)
     world.pictures(10)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.core.codec import encode_span
 from sightline.core.errors import ConfigError
 from sightline.core.events import lasting_id
 from sightline.core.plugins import Context, Predictor
 from sightline.core.prediction import Boxes, Finding, Findings
 from sightline.core.sample import Sample
 from sightline.packs.vision.boxes import iou
-from sightline.packs.vision.counting import TINY_S, corners, moment
+from sightline.packs.vision.counting import TINY_S, corners, moment, span
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,6 +37,7 @@ class _Thing:
         hidden_s: for how long it could not be seen since, because somebody stood before it.
         alarm: id that the events of leaving and removing share; empty while nothing is told.
         left_s: when it was left alone.
+        start: the same in UTC, as it was told.
     """
 
     xyxy: Floats
@@ -49,6 +50,7 @@ class _Thing:
     hidden_s: float = 0.0
     alarm: str = ""
     left_s: float = 0.0
+    start: datetime | None = None
 
 
 @dataclass(kw_only=True)
@@ -63,7 +65,8 @@ class AbandonedObject(Predictor):
     Gives Findings: `left` (how many things are left now), `thing` for each of them (data: `thing`, its class, and
     `xyxy`, for drawing), and the events (subject: `track/` and the number; data: `class_name`, `xyxy` in pixels,
     `alarm`, the id that both events share, `start`, when it was left alone, `end`, null while it stands there, and of
-    `object.removed` `duration_s`).
+    `object.removed` `duration_s`). Where the source is lost or over, `object.removed` has a `reason` too: how long the
+    thing stood there after its last picture, nobody knows.
 
     Attributes:
         of: key of the tracker, or of a detector.
@@ -106,6 +109,12 @@ class AbandonedObject(Predictor):
         """Return how many things are left after each sample, and what happened."""
         return [self._watched(sample) for sample in samples]
 
+    def cut_off(self, sample: Sample[Any]) -> Sequence[Finding]:
+        """Return `object.removed` of what is left, with when it was last seen: whether it is gone, nobody knows."""
+        left = [thing for thing in self._things if thing.alarm]
+        self._things, self._before_s = [], None
+        return [self._told("object.removed", thing, sample) for thing in left]
+
     def _watched(self, sample: Sample[Any]) -> Findings:
         boxes = sample.prediction(self.of, Boxes)
         things, owners_N4 = boxes.named(self.classes), boxes.named(self.owners).xyxy
@@ -124,6 +133,7 @@ class AbandonedObject(Predictor):
                     events.append(self._told("object.removed", thing, sample))
             elif not thing.alarm and self._is_alone(thing, sample.seconds):
                 thing.left_s = max(thing.since_s, thing.near_s)
+                thing.start = moment(sample, thing.left_s)
                 thing.alarm = lasting_id(self.context.run, sample.id, self.of, thing.track, thing.class_name)
                 events.append(self._told("object.left", thing, sample))
         left = [thing for thing in self._things if thing.alarm]
@@ -161,7 +171,7 @@ class AbandonedObject(Predictor):
         if until_s is not None:
             data["duration_s"] = round(until_s - thing.left_s, 3)
         until = None if until_s is None else moment(sample, until_s)
-        data |= encode_span(moment(sample, thing.left_s), until)
+        data |= span(thing.start or sample.time, until)
         return Finding(name=event.removeprefix("object."), subject=f"track/{thing.track}", event=event, data=data)
 
 

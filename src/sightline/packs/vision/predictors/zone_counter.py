@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 import numpy as np
 
-from sightline.core.codec import encode_span
 from sightline.core.errors import ConfigError
 from sightline.core.events import lasting_id
 from sightline.core.plugins import Context, Predictor
@@ -24,6 +24,7 @@ from sightline.packs.vision.counting import (
     corners,
     moment,
     rounded,
+    span,
     tracked_boxes,
 )
 from sightline.packs.vision.geometry import (
@@ -43,6 +44,7 @@ class _Stay:
 
     Attributes:
         visit: id that all events of the stay share.
+        start: when it was entered, in UTC, as it was told.
         inside_s: when its anchor was last in the zone itself.
         seen_s: when it was last seen at all.
         xyxy: its box at that time.
@@ -51,6 +53,7 @@ class _Stay:
 
     visit: str
     class_name: str
+    start: datetime
     entered_s: float
     inside_s: float
     seen_s: float
@@ -66,6 +69,10 @@ class _Zone:
     over: Lasting = field(default_factory=Lasting)
     under: Lasting = field(default_factory=Lasting)
 
+    def alarm(self, kind: str) -> Lasting:
+        """Return the alarm `over` or `under`."""
+        return self.over if kind == "over" else self.under
+
 
 @dataclass(kw_only=True)
 class ZoneCounter(Predictor):
@@ -78,7 +85,8 @@ class ZoneCounter(Predictor):
     `zone.entered`, `zone.left` and `zone.dwell` of a track (data: `zone`, `visit`, the id that the events of one stay
     share, `class_name`, `xyxy`, `duration_s`), `count.over` and `count.under` of a zone, told at their start and at
     their end (data: `zone`, `inside`, `limit`, `state: start|end`, `alarm`, the id that both share). All have `start`
-    and `end`, which is null while a stay or an alarm goes on. A zone that lies outside the picture is told as a
+    and `end`, which is null while a stay or an alarm goes on. Where the source is lost or over, all that goes on ends
+    with its last picture, and `reason` says why. A zone that lies outside the picture is told as a
     warning.
 
     Attributes:
@@ -138,6 +146,18 @@ class ZoneCounter(Predictor):
         """Return who is inside after each sample, and what happened."""
         return [self._counted(sample) for sample in samples]
 
+    def cut_off(self, sample: Sample[Any]) -> Sequence[Finding]:
+        """Return the ends of all stays and alarms: of a stay when it was last inside, of an alarm the last sample."""
+        ends: list[Finding] = []
+        for name, zone in self._zones.items():
+            ends += [_told("zone.left", name, track, stay, sample) for track, stay in zone.stays.items()]
+            for kind in ("over", "under"):
+                if (alarm := zone.alarm(kind)).on:
+                    alarm.on = False
+                    ends.append(self._alarmed(kind, name, zone, sample.time))
+            self._zones[name] = _Zone()
+        return ends
+
     def _counted(self, sample: Sample[Any]) -> Findings:
         boxes = tracked_boxes(sample, self.of, self.classes)
         places_N2 = anchors(boxes.xyxy, self.anchor)
@@ -167,8 +187,9 @@ class ZoneCounter(Predictor):
             if not is_in:
                 return []
             visit = lasting_id(self.context.run, sample.id, self.of, name, track)
-            zone.stays[track] = stay = _Stay(visit, boxes.class_name[row], now_s, now_s, now_s)
-            stay.xyxy = corners(boxes.xyxy[row])
+            zone.stays[track] = stay = _Stay(
+                visit, boxes.class_name[row], sample.time, now_s, now_s, now_s, corners(boxes.xyxy[row])
+            )
             return [_told("zone.entered", name, track, stay, sample)]
         stay.seen_s, stay.xyxy = now_s, corners(boxes.xyxy[row])
         if is_in:
@@ -193,26 +214,33 @@ class ZoneCounter(Predictor):
 
     def _judge(self, kind: str, name: str, zone: _Zone, sample: Sample[Any]) -> list[Finding]:
         """Return the finding that tells that too many or too few are there, or that this is over."""
-        num, alarm, limit = len(zone.stays), zone.over, self.over
-        if kind == "under":
-            alarm, limit = zone.under, self.under
+        alarm, limit = zone.alarm(kind), self._limit(kind)
         if limit is None:
             return []
-        excess = num - limit if kind == "over" else limit - num
+        excess = len(zone.stays) - limit if kind == "over" else limit - len(zone.stays)
         changed_s = alarm.step(excess > 0, excess <= -self.hysteresis, sample.seconds, self.hold_s)
         if changed_s is None:
             return []
+        changed = moment(sample, changed_s)
         if alarm.on:
-            alarm.id = lasting_id(self.context.run, sample.id, self.of, name, kind)
+            alarm.id, alarm.start = lasting_id(self.context.run, sample.id, self.of, name, kind), changed
+        return [self._alarmed(kind, name, zone, changed)]
+
+    def _alarmed(self, kind: str, name: str, zone: _Zone, changed: datetime) -> Finding:
+        """Return the finding that tells of an alarm which is on or off since `changed`."""
+        num, alarm = len(zone.stays), zone.alarm(kind)
         data = {
             "zone": name,
             "inside": num,
-            "limit": limit,
+            "limit": self._limit(kind),
             "state": "start" if alarm.on else "end",
             "alarm": alarm.id,
-            **encode_span(moment(sample, alarm.since_s), None if alarm.on else moment(sample, changed_s)),
+            **span(alarm.start or changed, None if alarm.on else changed),
         }
-        return [Finding(name=kind, value=num, subject=f"zone/{name}", event=f"count.{kind}", data=data)]
+        return Finding(name=kind, value=num, subject=f"zone/{name}", event=f"count.{kind}", data=data)
+
+    def _limit(self, kind: str) -> int | None:
+        return self.over if kind == "over" else self.under
 
 
 def _told(event: str, zone: str, track: int, stay: _Stay, sample: Sample[Any]) -> Finding:
@@ -221,7 +249,7 @@ def _told(event: str, zone: str, track: int, stay: _Stay, sample: Sample[Any]) -
     if event != "zone.entered":
         data["duration_s"] = round(stay.inside_s - stay.entered_s, 3)
     until = moment(sample, stay.inside_s) if event == "zone.left" else None
-    data |= encode_span(moment(sample, stay.entered_s), until)
+    data |= span(stay.start, until)
     return Finding(name=event.removeprefix("zone."), subject=f"track/{track}", event=event, data=data)
 
 

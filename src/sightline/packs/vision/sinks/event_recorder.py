@@ -94,20 +94,27 @@ class EventRecorder(Sink):
 
     def write(self, samples: Sequence[Sample[Any]]) -> None:
         """Note what happened on the samples; the media are made meanwhile."""
-        context = self.context
         for sample in samples:
-            picture = picture_of(sample)
-            for event in events_of(sample, case=context.case, run=context.run):
-                if (key := key_of(event)) and (ended := span_of(event)[1]) is not None:
-                    with self._changed:
-                        for each in self._waiting:
-                            if each.key == key and each.ended is None:
-                                each.ended = ended + (sample.clocks.wall - sample.time)
-                if picture is not None and self._takes(event, picture.source):
-                    self._add(event, picture)
-            if picture is not None:
+            self._note(sample)
+            if (picture := picture_of(sample)) is not None:
                 self._last[picture.source] = picture
-                self._keeper.seen[picture.source] = picture.clocks.wall, context.now()
+                self._keeper.seen[picture.source] = picture.clocks.wall, self.context.now()
+
+    def cut_off(self, sample: Sample[Any]) -> None:
+        """Note what ended because nothing follows: its clips end with the last picture."""
+        self._note(sample, cut_off=True)
+
+    def _note(self, sample: Sample[Any], *, cut_off: bool = False) -> None:
+        context, picture = self.context, picture_of(sample)
+        for event in events_of(sample, case=context.case, run=context.run, cut_off=cut_off):
+            if (key := key_of(event)) and (ended := span_of(event)[1]) is not None:
+                with self._changed:
+                    for each in self._waiting:
+                        if each.key == key and each.ended is None:
+                            each.ended = ended + (sample.clocks.wall - sample.time)
+                            each.may_be_cut |= cut_off
+            if picture is not None and self._takes(event, picture.source):
+                self._add(event, picture, may_be_cut=cut_off)
 
     def close(self) -> None:
         """Make what is still waiting of what there is, for some seconds at most; the rest is told as lost."""
@@ -153,9 +160,10 @@ class EventRecorder(Sink):
             if event.short_type == _STOPPED:
                 self._last.pop(source, None)  # a picture takes memory
 
-    def _add(self, event: Event, picture: Sample[Frame]) -> None:
+    def _add(self, event: Event, picture: Sample[Frame], *, may_be_cut: bool = False) -> None:
         try:
             each = wanted(event, picture, self.context.now(), self._roll, self.thumbnail_px)
+            each.may_be_cut |= may_be_cut
         except Exception as error:  # noqa: BLE001 - data of a plug-in that cannot be drawn must not end the run
             log.error("media of an event are lost", event_id=event.id, error=str(error))
             self._keeper.count("thumbnail", "lost")
