@@ -37,7 +37,7 @@ format: $(VENV)/.dev-installed ## format the code, and mend what ruff can mend
 	@$(PY) -m ruff check --fix .
 
 bench: $(VENV)/.base-installed ## CPU of the pipeline beside bare libraries, start-up times
-	@$(PY) benchmarks/pipeline.py
+	@$(PY) -m benchmarks.pipeline
 
 bench-serving: $(VENV)/.test-installed ## CPU of the server beside bare ONNX Runtime, start, overload
 	@$(PY) -m benchmarks.serving

@@ -9,18 +9,17 @@ Latency is from the submission in one process to the taking up in another, by th
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import subprocess
 import tempfile
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
-from benchmarks.job_worlds import ROOT, World, databases, wait_until
+from benchmarks.job_worlds import World, databases, wait_until
+from benchmarks.page import RESULTS, page
 
 from sightline.build import CaseBuildContext
 from sightline.build.job_cases import JobCases
@@ -89,9 +88,9 @@ def latencies_ms(world: World, jobs: Jobs, num: int) -> list[float]:
     return found
 
 
-def measured(num: int, num_latencies: int) -> list[str]:
+def measured(num: int, num_latencies: int) -> list[tuple[str, str, str]]:
     """Return rows of a table."""
-    rows: list[str] = []
+    rows: list[tuple[str, str, str]] = []
     with databases() as found:
         for name, server in found.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +103,7 @@ def measured(num: int, num_latencies: int) -> list[str]:
     return rows
 
 
-def _rows(name: str, world: World, num: int, num_latencies: int) -> list[str]:
+def _rows(name: str, world: World, num: int, num_latencies: int) -> list[tuple[str, str, str]]:
     loaded = load_settings(environ=world.environment)
     with closing(CaseBuildContext(loaded)) as context:
         context.artifacts.put("in/a.txt", b"abc")
@@ -117,8 +116,8 @@ def _rows(name: str, world: World, num: int, num_latencies: int) -> list[str]:
     rates, costs = [each for each, _ in found], [each for _, each in found]
     spread = f"{min(rates):.0f} to {max(rates):.0f}; {statistics.median(costs):.1f} ms of CPU each"
     return [
-        f"| empty jobs/s, two workers, {name} | at least {LEAST_RATE} | {statistics.median(rates):.0f} ({spread}) |",
-        f"| wait for an idle worker of another process, {name} | at most {MOST_LATENCY_MS} ms | {wait} |",
+        (f"empty jobs/s, two workers, {name}", f"at least {LEAST_RATE}", f"{statistics.median(rates):.0f} ({spread})"),
+        (f"wait for an idle worker of another process, {name}", f"at most {MOST_LATENCY_MS} ms", wait),
     ]
 
 
@@ -148,14 +147,10 @@ def main() -> None:
     parser.add_argument("--latencies", type=int, default=100, help="Jobs of which the waiting is measured.")
     given = parser.parse_args()
     rows = measured(given.num, given.latencies)
-    head = (
-        f"# Jobs\n\n`make bench-jobs`, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({platform.machine()}), "
-        f"Python {platform.python_version()}; PostgreSQL on the same cores, with fsync.\n\n"
-        "| figure | target | measured |\n| --- | --- | --- |\n"
-    )
-    text = head + "\n".join(rows) + "\n"
+    note = "; PostgreSQL on the same cores, with fsync."
+    text = page("Jobs", "make bench-jobs", note, ("figure", "target", "measured"), rows)
     print(text)
-    (ROOT / "benchmarks/results/jobs.md").write_text(text)
+    (RESULTS / "jobs.md").write_text(text)
 
 
 if __name__ == "__main__":

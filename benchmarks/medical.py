@@ -14,7 +14,6 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -25,7 +24,6 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -34,10 +32,10 @@ from uuid import uuid4
 
 import numpy as np
 import psutil
+from benchmarks.page import RESULTS, page
 
 ROOT = Path(__file__).parents[1]
 HEAD = Path("/usr/share/mricron/templates/ch2.nii.gz")
-RESULTS = Path(__file__).parent / "results" / "medical.md"
 _HEADER_BYTES = 352
 PARTS = ("reading", "analysis", "jobs", "infer", "load")
 _NOT = "not measured"
@@ -210,17 +208,11 @@ def main() -> int:
             rows += load_rows(32)
         else:
             rows += others(part, wanted.peer_python)
-    about = (
-        f"`make bench-medical`, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({processor()}), "
-        f"Python {platform.python_version()}{beside(wanted.peer_python)}. How it is measured stands at the top of "
-        "`benchmarks/medical.py`."
-    )
-    table = [f"| {' | '.join(row)} |" for row in rows]
-    lines = ["# Medical", "", about, "", "| figure | target | measured |", "| --- | --- | --- |", *table]
-    text = "\n".join(lines) + "\n"
+    note = f"{beside(wanted.peer_python)}. How it is measured stands at the top of `benchmarks/medical.py`."
+    text = page("Medical", "make bench-medical", note, ("figure", "target", "measured"), rows)
     print(text)
     if not wanted.only:
-        RESULTS.write_text(text)
+        (RESULTS / "medical.md").write_text(text)
     return int(any(told.startswith(_NOT) for *_, told in rows))
 
 
@@ -247,14 +239,6 @@ def beside(peer: str) -> str:
     names = ("SimpleITK", "monai", "torch")
     code = f"from importlib.metadata import version; print(*(f'{{n}} {{version(n)}}' for n in {names!r}), sep=', ')"
     return f"; {subprocess.run([peer, '-c', code], capture_output=True, text=True, check=True).stdout.strip()}"
-
-
-def processor() -> str:
-    """Return what the system calls the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{model}, {platform.machine()}" if model else platform.machine()
 
 
 if __name__ == "__main__":

@@ -7,18 +7,14 @@ network gives. Memory is what the process grew by, beyond an object of 9 MiB tha
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.page import RESULTS, page
 from tests.seaweed import make_bucket, seaweed
 
-ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT / "benchmarks/results/object_store.md"
 MOST_MIB = 64
 _CLIENT = """
 import json, resource, sys, time
@@ -69,21 +65,14 @@ def main() -> None:
             done = subprocess.run([*command, str(num_mib)], capture_output=True, text=True, check=True)
             for name, (wall_s, cpu_s, grown_mib) in json.loads(done.stdout).items():
                 rows.append((name, num_mib, wall_s, cpu_s, grown_mib))
-    where = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
-    lines = [
-        "# One large object through S3",
-        "",
-        f"`make bench-store`, {datetime.now(UTC):%Y-%m-%d}, {where}; the server on the same cores.",
-        "",
-        "| | MiB | MiB/s | CPU of the client, s/GiB | memory grew by, MiB |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| {name} | {num} | {num / wall_s:.0f} | {cpu_s * 1024 / num:.1f} | {grown} |"
-            for name, num, wall_s, cpu_s, grown in rows
-        ),
+    columns = ("", "MiB", "MiB/s", "CPU of the client, s/GiB", "memory grew by, MiB")
+    cells = [
+        (name, f"{num}", f"{num / wall_s:.0f}", f"{cpu_s * 1024 / num:.1f}", f"{grown}")
+        for name, num, wall_s, cpu_s, grown in rows
     ]
-    text = "\n".join(lines) + "\n"
-    TABLE.write_text(text, "utf-8")
+    note = "; the server on the same cores."
+    text = page("One large object through S3", "make bench-store", note, columns, cells)
+    (RESULTS / "object_store.md").write_text(text)
     print(text)
     if any(grown > MOST_MIB for *_, grown in rows):
         sys.exit("memory grows with the object")

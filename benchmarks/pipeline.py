@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from benchmarks.page import RESULTS, page
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "src/sightline/cases/street_people/street.mp4"
 MODEL = ROOT / "src/sightline/zoo/nanodet-m.onnx"
-RESULTS = ROOT / "benchmarks/results"
 PASSES = 3  # over the clip within one process
 SINKS = {"sinks": "jsonl, database, bus", "video": "and drawn video"}
 
@@ -123,10 +121,8 @@ def import_s() -> float:
 
 
 def _child(what: str) -> float:
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", what], check=True, capture_output=True, text=True, cwd=ROOT
-    )
-    return float(done.stdout.split()[-1])
+    command = [sys.executable, "-m", "benchmarks.pipeline", "--child", what]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()[-1])
 
 
 def main() -> None:
@@ -158,38 +154,13 @@ def main() -> None:
         ("sightline --help, wall", f"{help_s:.3f} s", "", "0.30 s"),
         ("import sightline, wall", f"{imported_s:.3f} s", "", "0.10 s"),
     ]
-    table = ["| what | measured | over bare | target |", "| --- | --- | --- | --- |"]
-    table += [f"| {' | '.join(row)} |" for row in rows]
-    print("\n".join(table))
+    note = ". How it is measured stands at the top of `benchmarks/pipeline.py`."
+    text = page("Pipeline over bare work", "make bench", note, ("what", "measured", "over bare", "target"), rows)
+    print(text)
     if not arguments.no_write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "pipeline.md").write_text(_page(table, found), encoding="utf-8")
-
-
-def _page(table: list[str], found: dict[str, list[float]]) -> str:
-    passes = {kind: [round(1000 * value, 2) for value in values] for kind, values in found.items()}
-    return "\n".join(
-        [
-            "# Pipeline over bare work",
-            "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {_processor()},",
-            f"Python {platform.python_version()}.",
-            "Made by `make bench`; how it is measured stands at the top of `benchmarks/pipeline.py`.",
-            "",
-            *table,
-            "",
-            f"CPU ms per frame of each round: `{json.dumps(passes)}`",
-            "",
-        ]
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        passes = {kind: [round(1000 * value, 2) for value in values] for kind, values in found.items()}
+        text += f"\nCPU ms per frame of each round: `{json.dumps(passes)}`\n"
+        (RESULTS / "pipeline.md").write_text(text)
 
 
 if __name__ == "__main__":

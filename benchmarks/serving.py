@@ -10,19 +10,17 @@ cores, is counted apart. Rounds are interleaved and the median is taken.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.page import RESULTS, page
 from benchmarks.serving_load import (
     ROOT,
     Load,
@@ -40,7 +38,6 @@ from benchmarks.serving_load import (
 )
 
 MODEL = ROOT / "src/sightline/zoo/efficientnet-lite0.onnx"
-RESULTS = ROOT / "benchmarks/results"
 ROUNDS = 3
 CONCURRENCY = 8
 _DEPTH = 200  # layers of the net for overload
@@ -274,22 +271,11 @@ def main() -> None:
         "overload": lambda: overload(options.seconds),
     }
     rows = [row for name in options.only.split(",") for row in parts[name]()]
-    lines = [
-        "# Serving",
-        "",
-        (
-            f"`make bench-serving`, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({platform.machine()}), "
-            f"Python {platform.python_version()}, model `{options.model.name}`, client on the same cores."
-        ),
-        "",
-        "| figure | target | measured | beside |",
-        "| --- | --- | --- | --- |",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-    ]
-    print("\n".join(lines))
+    note = f", model `{options.model.name}`, client on the same cores."
+    text = page("Serving", "make bench-serving", note, ("figure", "target", "measured", "beside"), rows)
+    print(text)
     if options.write:
-        (RESULTS / "serving.md").write_text("\n".join(lines))
+        (RESULTS / "serving.md").write_text(text)
 
 
 if __name__ == "__main__":

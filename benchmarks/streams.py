@@ -8,20 +8,17 @@ Cameras are a real RTSP server (GStreamer) on the loopback, on the same cores as
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.page import RESULTS, page
 from benchmarks.stream_clips import ROOT, scene, write_clip
 
-RESULTS = ROOT / "benchmarks/results"
 ROUNDS = 5
 WANTED = (640, 360)
 FPS = 2
@@ -158,22 +155,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only.split(","):
             rows += parts[name](Path(folder))
-    lines = [
-        "# Streams",
-        "",
-        (
-            f"`make bench-streams`, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({platform.machine()}), "
-            f"Python {platform.python_version()}. How it is measured stands at the top of `benchmarks/streams.py`."
-        ),
-        "",
-        "| figure | target | measured | beside |",
-        "| --- | --- | --- | --- |",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-    ]
-    print("\n".join(lines))
+    note = ". How it is measured stands at the top of `benchmarks/streams.py`."
+    text = page("Streams", "make bench-streams", note, ("figure", "target", "measured", "beside"), rows)
+    print(text)
     if options.write:
-        (RESULTS / "streams.md").write_text("\n".join(lines))
+        (RESULTS / "streams.md").write_text(text)
 
 
 if __name__ == "__main__":
