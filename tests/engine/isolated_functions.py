@@ -56,7 +56,9 @@ def sleep(_: NewArray, children: str = "") -> dict[str, Any]:
     """Sleep for long, with a child of its own whose number stands in a file."""
     if children:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        Path(children).write_text(f"{child.pid} {os.getpid()}", "ascii")
+        part = Path(f"{children}.part")
+        part.write_text(f"{child.pid} {os.getpid()}", "ascii")
+        part.rename(children)
     time.sleep(60)
     return {}
 

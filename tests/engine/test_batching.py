@@ -30,7 +30,7 @@ def doubled(feeds: Tensors) -> Mapping[str, Array]:
 
 
 def error_of(future: Future[Any]) -> BaseException | None:
-    return future.exception(timeout=1)
+    return future.exception(timeout=20)
 
 
 class TestMakeWork:
@@ -135,7 +135,7 @@ class TestBound:
         assert queue.rows == 1
         queue.take(1)
         assert queue.take(1) == [late]
-        thread.join(1)
+        thread.join(20)
 
     def test_waiting_for_room_ends_at_the_deadline_or_when_cancelled(self) -> None:
         queue = WorkQueue(1)
@@ -162,7 +162,7 @@ class TestBound:
         thread.start()
         time.sleep(0.02)
         queue.close()
-        thread.join(1)
+        thread.join(20)
         assert len(errors) == 1
 
 
@@ -195,7 +195,7 @@ class TestAbandoned:
         thread.start()
         sound = work()
         queue.put(sound)
-        thread.join(1)
+        thread.join(20)
         assert taken == [[sound]]
 
 
@@ -214,7 +214,7 @@ class TestSharing:
             for _ in range(6):
                 queue.put(work())
         for thread in threads:
-            thread.join(1)
+            thread.join(20)
         assert sorted(sizes) == [2, 2, 2]
 
     def test_a_single_worker_takes_all_that_fits(self) -> None:
@@ -231,7 +231,7 @@ class TestSharing:
             thread.start()
         queue.close()
         for thread in threads:
-            thread.join(1)
+            thread.join(20)
         assert taken == [[], [], []]
         with pytest.raises(Cancelled):
             queue.put(work())
@@ -261,12 +261,12 @@ class TestSharing:
         for thread in [*producers, *workers]:
             thread.start()
         for thread in producers:
-            thread.join(10)
+            thread.join(20)
         while queue.rows:
             time.sleep(0.001)
         queue.close()
         for thread in workers:
-            thread.join(10)
+            thread.join(20)
         assert sorted(answered) == sorted(1000 * n + value for n in range(4) for value in range(num_each))
 
 
@@ -372,13 +372,13 @@ def test_a_call_is_told_how_long_it_waited_and_how_long_the_model_took() -> None
         return doubled(feeds)
 
     batch = [work(), work()]
-    time.sleep(0.01)
+    time.sleep(0.3)
     run_batch(batch, slow, fixed_rows=None, batchable=True)
     for item in (*batch, alone := work()):
         if item is alone:
             run_batch([item], slow, fixed_rows=None, batchable=False)
-        assert 0.02 <= item.call.spans["inference"] < 0.5
-        assert (item.call.spans["queue"] >= 0.01) == (item is not alone)
+        assert 0.02 <= item.call.spans["inference"] < 5
+        assert (item.call.spans["queue"] >= 0.3) == (item is not alone)
 
 
 def test_a_batch_of_one_is_not_copied() -> None:

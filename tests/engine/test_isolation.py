@@ -73,11 +73,14 @@ def test_a_crash_is_an_error_about_the_file() -> None:
 
 @posix
 def test_who_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
-    with pytest.raises(InvalidMedia, match=r"more than 1\.5 s"):
-        isolated(functions.sleep, str(tmp_path / "pids"), timeout_s=1.5)
+    for timeout_s in (1.5, 6, 24):  # the more, the longer a busy machine takes to begin
+        with pytest.raises(InvalidMedia, match=rf"more than {timeout_s:g} s"):
+            isolated(functions.sleep, str(tmp_path / "pids"), timeout_s=timeout_s)
+        if (tmp_path / "pids").exists():
+            break
 
     pids = [int(pid) for pid in (tmp_path / "pids").read_text("ascii").split()]
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while any(is_alive(pid) for pid in pids) and time.monotonic() < until:
         time.sleep(0.02)
     assert not [pid for pid in pids if is_alive(pid)]
@@ -90,10 +93,9 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         f"run_isolated(f.sleep, [{str(tmp_path / 'pids')!r}], memory_mb=500, timeout_s=60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not (tmp_path / "pids").exists() and time.monotonic() < until:
         time.sleep(0.02)
-    time.sleep(0.1)
     grandchild, child = (int(pid) for pid in (tmp_path / "pids").read_text("ascii").split())
     parent.kill()
     parent.wait()
@@ -110,7 +112,7 @@ def test_who_shall_stop_stops() -> None:
     begin = time.monotonic()
     with pytest.raises(Cancelled):
         make_context(stopping=stopping).isolated(functions.sleep)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_who_takes_too_much_memory_is_refused() -> None:

@@ -193,19 +193,19 @@ def test_who_tells_never_waits_for_the_database(box: Box) -> None:
 
     def hold(_: str) -> None:
         inside.set()
-        go_on.wait(10)
+        go_on.wait(30)
 
     box.away.failing = {"append"}
     box.away.on_failure = hold
     box.outbox.tell(alarm(1))
     recorder = Thread(target=box.outbox.record_due)
     recorder.start()
-    assert inside.wait(5)
+    assert inside.wait(20)
     box.outbox.tell(alarm(2))
     assert box.published() == [1, 2]
     box.away.failing = set()
     go_on.set()
-    recorder.join(5)
+    recorder.join(20)
     box.outbox.settle()
     assert box.recorded() == [1, 2]
 

@@ -46,14 +46,14 @@ class TestCallersWhoAnswerTheirOwnWork:
         answers: list[dict[str, Array]] = []
         caller = Thread(target=lambda: answers.append(handle.run(x(4))))
         caller.start()
-        assert own.sessions[0].entered.wait(5)
+        assert own.sessions[0].entered.wait(20)
         closing = Thread(target=bench.sessions.close)
         closing.start()
         closing.join(0.2)
         assert not own.sessions[0].closed
         own.gate.set()
         for thread in (caller, closing):
-            thread.join(5)
+            thread.join(20)
         assert [answer["y"].tolist() for answer in answers] == [[[8, 8]]]
         assert own.sessions[0].closed
 
@@ -94,8 +94,8 @@ def test_a_layout_that_is_found_while_the_models_are_closed_opens_nothing(bench:
     version.change_layout(Layout(num_threads=2), session)
     assert session.closed
     begin = time.monotonic()
-    version.join(begin + 5)
-    assert time.monotonic() - begin < 1
+    version.join(begin + 30)
+    assert time.monotonic() - begin < 15
     assert own.sessions[0].closed
     assert version.card == ModelCard(name="double", inputs=session.card.inputs)
 
@@ -106,7 +106,7 @@ def test_a_batch_is_shared_only_with_workers_that_have_a_seat() -> None:
     seated = Barrier(3)
 
     def worker() -> None:
-        seated.wait(5)
+        seated.wait(20)
         batches.append(queue.take(8))
 
     workers = [Thread(target=worker) for _ in range(2)]
@@ -114,17 +114,20 @@ def test_a_batch_is_shared_only_with_workers_that_have_a_seat() -> None:
         thread.start()
     assert queue.begin_here()
     assert queue.begin_here()
-    seated.wait(5)
+    seated.wait(20)
     for _ in range(4):
         queue.put(make_work(x(), Call()))
     time.sleep(0.05)  # both workers wait for a seat
     queue.done_here()
-    workers[0].join(0.2)
+    until = time.monotonic() + 20
+    while not batches:
+        assert time.monotonic() < until
+        time.sleep(0.001)
     assert [len(batch) for batch in batches] == [4]
     queue.close()
     queue.done_here()
     for thread in workers:
-        thread.join(5)
+        thread.join(20)
 
 
 def test_who_left_is_not_told_of_what_came_after() -> None:

@@ -70,7 +70,7 @@ def test_a_failure_to_open_reaches_every_caller_and_the_next_may_succeed(bench: 
     handle = bench.sessions.open(str(bench.path))
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(handle.run, x()) for _ in range(3)]
-        assert all(isinstance(future.exception(1), InvalidModel) for future in futures)
+        assert all(isinstance(future.exception(20), InvalidModel) for future in futures)
     own.before = lambda: None
     assert handle.run(x(5))["y"][0, 0] == 10
 
@@ -104,17 +104,17 @@ def test_a_caller_waits_no_longer_than_its_deadline_and_the_worker_goes_on(tmp_p
     own.sessions[0].entered.clear()
     own.gate.clear()
     busy = handle.submit(x(7))
-    assert own.sessions[0].entered.wait(1)
+    assert own.sessions[0].entered.wait(20)
     begin = time.monotonic()
     for _ in range(4):
         with calling(Call(deadline_s=time.monotonic() + 0.02)), pytest.raises(DeadlineExceeded):
             handle.run(x(9))
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 15
     own.gate.set()
-    assert busy.result(1)["y"][0, 0] == 14
+    assert busy.result(20)["y"][0, 0] == 14
     # Those four were dropped by the worker, which must not have died of it.
     for value in range(10):
-        assert handle.submit(x(value)).result(1)["y"][0, 0] == 2 * value
+        assert handle.submit(x(value)).result(20)["y"][0, 0] == 2 * value
     assert sum(own.sessions[0].sizes) == 12
     bench.sessions.close()
 
@@ -124,17 +124,17 @@ def test_a_caller_does_not_wait_beyond_its_deadline_for_anothers_opening(bench: 
 
     def slow() -> None:
         opening.set()
-        opened.wait(5)
+        opened.wait(30)
 
     own.before = slow
     handle = bench.sessions.open(str(bench.path))
     first = Thread(daemon=True, target=handle.run, args=(x(),))
     first.start()
-    opening.wait(1)
+    opening.wait(20)
     with calling(Call(deadline_s=time.monotonic() + 0.02)), pytest.raises(DeadlineExceeded):
         handle.run(x())
     opened.set()
-    first.join(1)
+    first.join(20)
     assert not first.is_alive()
 
 
@@ -145,10 +145,10 @@ def test_what_waits_is_batched(tmp_path: Path, own: OwnRuntime) -> None:
     own.sessions[0].entered.clear()
     own.gate.clear()
     first = handle.submit(x())
-    assert own.sessions[0].entered.wait(1)
+    assert own.sessions[0].entered.wait(20)
     futures = [handle.submit(x(value)) for value in range(5)]
     own.gate.set()
-    assert [future.result(1)["y"][0, 0] for future in (first, *futures)] == [2, 0, 2, 4, 6, 8]
+    assert [future.result(20)["y"][0, 0] for future in (first, *futures)] == [2, 0, 2, 4, 6, 8]
     assert own.sessions[0].sizes == [1, 1, 5]
     bench.sessions.close()
 
@@ -159,8 +159,8 @@ def test_an_error_hits_only_its_caller(tmp_path: Path, own: OwnRuntime) -> None:
     own.gate.clear()
     futures = [handle.submit(x(value)) for value in (1, 13, 2, 3)]
     own.gate.set()
-    assert isinstance(futures[1].exception(1), InvalidInput)
-    assert [futures[n].result(1)["y"][0, 0] for n in (0, 2, 3)] == [2, 4, 6]
+    assert isinstance(futures[1].exception(20), InvalidInput)
+    assert [futures[n].result(20)["y"][0, 0] for n in (0, 2, 3)] == [2, 4, 6]
     bench.sessions.close()
 
 
@@ -169,7 +169,7 @@ def test_a_net_that_cannot_batch_runs_call_by_call(tmp_path: Path) -> None:
     bench = Bench(tmp_path, own, num_workers=1)
     handle = bench.sessions.open(str(bench.path))
     futures = [handle.submit(x(value, rows=2)) for value in range(3)]
-    assert [future.result(1)["y"][0, 0] for future in futures] == [0, 2, 4]
+    assert [future.result(20)["y"][0, 0] for future in futures] == [0, 2, 4]
     assert own.sessions[0].sizes == [2, 2, 2]
     bench.sessions.close()
 
@@ -180,19 +180,19 @@ def test_closing_while_busy_answers_everybody_and_closes_the_session(bench: Benc
     own.sessions[0].entered.clear()
     own.gate.clear()
     inside = [handle.submit(x()) for _ in range(2)]
-    assert own.sessions[0].entered.wait(1)
+    assert own.sessions[0].entered.wait(20)
     while bench.sessions.loaded()[0].queue_rows:
         time.sleep(0.001)
     waiting: list[Future[Any]] = [handle.submit(x()) for _ in range(3)]
     waiting[1].cancel()
     closer = Thread(daemon=True, target=bench.sessions.close)
     closer.start()
-    assert isinstance(waiting[0].exception(1), Cancelled)
-    assert isinstance(waiting[2].exception(1), Cancelled)
+    assert isinstance(waiting[0].exception(20), Cancelled)
+    assert isinstance(waiting[2].exception(20), Cancelled)
     assert not own.sessions[0].closed
     own.gate.set()
-    closer.join(2)
-    assert [future.result(1)["y"][0, 0] for future in inside] == [2, 2]
+    closer.join(20)
+    assert [future.result(20)["y"][0, 0] for future in inside] == [2, 2]
     assert bool(own.sessions[0].closed)
     with pytest.raises(Cancelled):
         handle.run(x())
@@ -231,14 +231,14 @@ class TestOnnxRuntime:
         handle = bench.sessions.open(str(doubling_net(tmp_path / "fixed.onnx", rows=rows)))
         futures = [handle.submit(x(value, rows=1 + value)) for value in range(6)]
         for value, future in enumerate(futures):
-            assert future.result(2)["y"].tolist() == [[2 * value] * 2] * (1 + value)
+            assert future.result(20)["y"].tolist() == [[2 * value] * 2] * (1 + value)
         bench.sessions.close()
 
     def test_a_net_whose_rows_meet_is_found_out_and_answers_each_alone(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, OnnxRuntime(), num_workers=1)
         handle = bench.sessions.open(str(summing_net(tmp_path / "sum.onnx")))
         futures = [handle.submit(x(value, rows=2)) for value in range(6)]
-        assert [future.result(2)["y"].tolist() for future in futures] == [[[4 * value] * 2] for value in range(6)]
+        assert [future.result(20)["y"].tolist() for future in futures] == [[[4 * value] * 2] for value in range(6)]
         bench.sessions.close()
 
     def test_a_net_with_a_number_as_input_runs(self, tmp_path: Path) -> None:
@@ -313,11 +313,11 @@ def test_a_model_whose_outputs_have_no_row_per_row_is_never_batched_again(tmp_pa
     session.entered.clear()
     own.gate.clear()
     first = handle.submit(x(rows=3))
-    assert session.entered.wait(1)
+    assert session.entered.wait(20)
     futures = [handle.submit(x(value, rows=3)) for value in range(4)]
     own.gate.set()
-    first.result(1)
-    assert [future.result(1)["sum"].tolist() for future in futures] == [[6 * value] * 2 for value in range(4)]
+    first.result(20)
+    assert [future.result(20)["sum"].tolist() for future in futures] == [[6 * value] * 2 for value in range(4)]
     assert session.sizes == [3] * 6
     # Nothing is asked of the first axis any more.
     assert handle.run({"x": np.zeros((0, 2), np.float32)})["sum"].tolist() == [0, 0]
@@ -333,7 +333,7 @@ def test_a_caller_that_gives_up_while_its_work_waits_is_free_at_once_and_its_wor
     own.sessions[0].entered.clear()
     own.gate.clear()
     busy = handle.submit(x())
-    assert own.sessions[0].entered.wait(1)
+    assert own.sessions[0].entered.wait(20)
     gone, errors = Event(), list[Exception]()
 
     def ask() -> None:
@@ -346,10 +346,10 @@ def test_a_caller_that_gives_up_while_its_work_waits_is_free_at_once_and_its_wor
     caller = Thread(target=ask, daemon=True)
     caller.start()
     gone.set()
-    caller.join(2)
+    caller.join(20)
     assert len(errors) == 1
     own.gate.set()
-    busy.result(1)
+    busy.result(20)
     bench.sessions.close()
     assert own.sessions[0].sizes == [1, 1]
 

@@ -144,14 +144,14 @@ def test_a_model_with_a_request_in_flight_stays_and_goes_when_it_is_done(
     for session in own.sessions:
         session.entered.clear()
     inside = [handle.submit(x(3)) for handle in handles[:2]]
-    assert all(session.entered.wait(1) for session in own.sessions)
+    assert all(session.entered.wait(20) for session in own.sessions)
     with capture_logs() as logs:
         third = handles[2].submit(x(4))
     assert any("models in use" in line["event"] for line in logs)
     assert open_names(bench) == ["net0", "net1", "net2"]
     own.gate.set()
-    assert [future.result(2)["y"][0, 0] for future in (*inside, third)] == [6, 6, 8]
-    until = time.monotonic() + 2
+    assert [future.result(20)["y"][0, 0] for future in (*inside, third)] == [6, 6, 8]
+    until = time.monotonic() + 20
     while len(open_names(bench)) > 2:
         assert time.monotonic() < until
         bench.sessions.refresh()
@@ -191,12 +191,15 @@ def test_calls_that_meet_evictions_all_the_time_are_all_answered(tmp_path: Path,
     threads = [Thread(target=ask, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
+    until = time.monotonic() + 20
     for _ in range(50):
         bench.sessions.refresh()
         time.sleep(0.02)
+    while len(own.opened) <= 4 and time.monotonic() < until:
+        time.sleep(0.02)
     ending.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
         assert not thread.is_alive()
     assert wrong == []
     assert len(own.opened) > 4, "nothing was evicted"
@@ -211,15 +214,15 @@ def test_unloading_finishes_what_was_accepted_and_the_next_use_opens_again(bench
     own.gate.clear()
     own.sessions[0].entered.clear()
     futures = [handle.submit(x(value)) for value in range(6)]
-    assert own.sessions[0].entered.wait(1)
+    assert own.sessions[0].entered.wait(20)
     assert bench.sessions.unload("double") == 1
     assert open_names(bench) == []
     assert bench.sessions.unload(str(bench.path)) == 0
     own.gate.set()
-    assert [future.result(2)["y"][0, 0] for future in futures] == [0, 2, 4, 6, 8, 10]
+    assert [future.result(20)["y"][0, 0] for future in futures] == [0, 2, 4, 6, 8, 10]
     assert handle.run(x(4))["y"][0, 0] == 8
     assert len(own.opened) == 2
-    until = time.monotonic() + 2
+    until = time.monotonic() + 20
     while not own.sessions[0].closed:
         assert time.monotonic() < until
         time.sleep(0.001)
@@ -251,7 +254,7 @@ def test_what_is_loaded_is_told_in_figures(bench: Bench, own: OwnRuntime) -> Non
     assert (model.name, model.version, model.is_open) == ("double", "1", True)
     assert (model.max_batch, model.workers, model.threads, model.queue_rows) == (8, 2, 1, 0)
     assert model.idle_s is not None
-    assert 0 <= model.idle_s < 1
+    assert 0 <= model.idle_s < 10
     own.gate.clear()
     for _ in range(5):
         bench.sessions.open(str(bench.path)).submit(x())
@@ -267,15 +270,15 @@ class TestWaitingForAnothersOpening:
 
         def slow() -> None:
             begun.set()
-            opened.wait(5)
+            opened.wait(30)
 
         own.before = slow
         first = Thread(daemon=True, target=bench.sessions.open(str(bench.path)).run, args=(x(),))
         first.start()
-        assert begun.wait(1)
+        assert begun.wait(20)
         yield bench
         opened.set()
-        first.join(2)
+        first.join(20)
         assert not first.is_alive()
 
     def test_ends_at_the_deadline(self, opening: Bench) -> None:
@@ -287,7 +290,7 @@ class TestWaitingForAnothersOpening:
                 pytest.raises(DeadlineExceeded, match="was being opened"),
             ):
                 use()
-            assert 0.04 < time.monotonic() - begin < 1
+            assert 0.04 < time.monotonic() - begin < 15
 
     def test_ends_when_the_caller_gives_up(self, opening: Bench) -> None:
         handle, gone = opening.sessions.open(str(opening.path)), Event()

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import pytest
@@ -103,11 +104,17 @@ class TestSources:
         assert world.ports.store.runs.get(outcome.run.id).metadata == {"owner": "run"}
 
     def test_a_live_source_never_waits_and_what_was_superseded_is_counted(self, world: World) -> None:
-        keep = Keep()
+        keep, all_read = Keep(), Event()
+
+        class Ends(Camera):
+            def read(self) -> Any:
+                yield from super().read()
+                all_read.set()
+
         case = Case(
             name="case",
-            sources={"cam": Camera(num=60)},
-            stages={"analytics": {"slow": Picky(takes_s=0.01)}},
+            sources={"cam": Ends(num=60)},
+            stages={"analytics": {"slow": Picky(gate=all_read)}},
             sinks=(keep,),
         )
         outcome = world.execute(case)
@@ -131,8 +138,8 @@ class TestSources:
 
     def test_the_duration_ends_a_live_source(self, world: World) -> None:
         begin = time.monotonic()
-        outcome = world.execute(Case(name="case", sources={"cam": Camera()}), duration_s=0.1)
-        assert time.monotonic() - begin < 2
+        outcome = world.execute(Case(name="case", sources={"cam": Camera()}), duration_s=0.5)
+        assert 0.5 <= time.monotonic() - begin < 15
         assert outcome.run.state is RunState.COMPLETED
         assert outcome.run.status["sources"]["cam"]["state"] == "stopped"
         assert outcome.run.status["sources"]["cam"]["processed"] > 5

@@ -27,7 +27,7 @@ from sightline.engine.wishes import SourceSpecs
 from sightline.testing.fakes import make_reading
 
 
-def until(happened: Callable[[], object], timeout_s: float = 5) -> None:
+def until(happened: Callable[[], object], timeout_s: float = 20) -> None:
     end = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < end, "it does not happen"
@@ -45,7 +45,7 @@ def standing(stream: StreamRun) -> Iterator[list[Outcome]]:
         yield outcomes
     finally:
         stream.stop()
-        thread.join(10)
+        thread.join(20)
         assert outcomes, "the run does not end"
 
 
@@ -152,7 +152,7 @@ class TestOthersAreUntouched:
             release.set()
             num = len(of(keep, "gate"))
             until(lambda: len(of(keep, "gate")) > num + 10)
-            assert told.wait(5)
+            assert told.wait(20)
             door = stream.status()["sources"]["door"]
             assert (door["state"], door["trouble"], "late" in door["dropped"]) == ("live", "", False)
         epochs = [sample.epoch for sample in of(keep, "door")]
@@ -301,7 +301,7 @@ class TestOtherProcesses:
         with standing(stream) as outcomes:
             until(lambda: keep.kept)
             world.ports.store.runs.amend(stream.run.id, cancel=True)
-            until(lambda: outcomes, 2)
+            until(lambda: outcomes, 10)
         run = outcomes[0].run
         assert run.state is RunState.CANCELLED
         assert [sample.seq for sample in keep.kept] == list(range(run.status["sources"]["a"]["read"]))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import _thread
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event as Flag
-from threading import Thread, Timer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ def executing(stream: StreamRun) -> Iterator[Callable[[], Outcome]]:
     thread = Thread(target=lambda: outcomes.append(stream.execute()), daemon=True)
     thread.start()
 
-    def outcome(timeout_s: float = 10) -> Outcome:
+    def outcome(timeout_s: float = 20) -> Outcome:
         thread.join(timeout_s)
         assert outcomes, "the run does not end"
         return outcomes[0]
@@ -48,7 +47,7 @@ def executing(stream: StreamRun) -> Iterator[Callable[[], Outcome]]:
     yield outcome
 
 
-def until(happened: Callable[[], object], timeout_s: float = 5) -> None:
+def until(happened: Callable[[], object], timeout_s: float = 20) -> None:
     end = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < end, "it does not happen"
@@ -105,7 +104,7 @@ class TestStop:
             stream.stop()
             begin = time.monotonic()
             assert outcome().run.state is RunState.CANCELLED
-            assert time.monotonic() - begin < 3
+            assert time.monotonic() - begin < 15
             assert world.ports.store.runs.get(outcome().run.id).state is RunState.CANCELLED
         gate.set()
         until(lambda: closed == ["a"])
@@ -142,8 +141,13 @@ class TestStop:
         keep = Keep()
         stream = world.stream(Case(name="case", sources={"cam": Camera()}, sinks=(keep,)))
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+
+        def interrupt() -> None:
+            until(lambda: keep.kept)
+            _thread.interrupt_main()
+
         try:
-            Timer(0.1, _thread.interrupt_main).start()
+            Thread(target=interrupt).start()
             with pytest.raises(KeyboardInterrupt):
                 stream.execute()
         finally:
@@ -161,7 +165,7 @@ class TestStuck:
             collector=Pairs(),
             sinks=(keep,),
         )
-        outcome = ended(world.stream(case, duration_s=0.1, patience_s=0.1), timeout_s=5)
+        outcome = ended(world.stream(case, duration_s=1.0, patience_s=0.1))
         assert outcome.error is None
         assert outcome.run.state is RunState.COMPLETED
         windows = [sample.payload.samples for sample in keep.kept if sample.source == "stuck"]
@@ -177,16 +181,16 @@ class TestStuck:
         class Opens(Numbers):
             def open(self, context: Any) -> None:
                 super().open(context)
-                release.wait(10)
+                release.wait(30)
 
         class Closes(Numbers):
             def close(self) -> None:
-                release.wait(10)
+                release.wait(30)
 
         case = Case(name="case", sources={"opens": Opens(), "closes": Closes(), "cam": Camera()})
         begin = time.monotonic()
-        outcome = ended(world.stream(case, duration_s=0.1, patience_s=0.1), timeout_s=5)
-        assert time.monotonic() - begin < 3
+        outcome = ended(world.stream(case, duration_s=1.0, patience_s=0.1))
+        assert time.monotonic() - begin < 15
         assert outcome.run.status["sources"]["closes"]["processed"] == 10
         release.set()
 
@@ -194,7 +198,7 @@ class TestStuck:
         keep = Keep()
         stages = {"analytics": {"slow": Picky(takes_s=0.15)}}
         case = Case(name="case", sources={"a": Numbers(num=10**6)}, stages=stages, sinks=(keep,))
-        outcome = ended(world.stream(case, duration_s=0.05, patience_s=0.05))
+        outcome = ended(world.stream(case, duration_s=0.5, patience_s=0.05))
         assert outcome.run.state is RunState.COMPLETED
         read = outcome.run.status["sources"]["a"]["read"]
         assert read >= 8
@@ -208,7 +212,7 @@ class TestLease:
 
         class Holds(Pairs):
             def flush(self) -> Any:
-                gate.wait(10)
+                gate.wait(30)
                 return super().flush()
 
         case = Case(
@@ -340,10 +344,7 @@ def test_a_model_that_is_closed_under_a_run_costs_samples_and_hangs_nobody(world
 def test_threads_of_a_run_end_with_it(world: World) -> None:
     import threading
 
-    def names() -> set[str]:
-        return {t.name for t in threading.enumerate() if t.name.startswith(("read-only-here", "analyse-only-here"))}
-
+    before = set(threading.enumerate())  # perhaps those of a run that another test gave up
     case = Case(name="case", sources={"only-here": Numbers()}, sinks=(Keep(),))
     world.execute(case)
-    assert names() == set()
-    assert not [t for t in threading.enumerate() if t.name in ("lease", "write", "flush")], os.getpid()
+    assert set(threading.enumerate()) <= before

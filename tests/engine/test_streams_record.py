@@ -123,7 +123,7 @@ def _with(stream: Any, look: Any) -> Any:
     thread = Thread(target=looked)
     thread.start()
     outcome = ended(stream)
-    thread.join(5)
+    thread.join(20)
     assert not errors, errors
     return outcome
 

@@ -68,7 +68,7 @@ class Lost(Source):
 
     @property
     def stuck_after_s(self) -> float | None:
-        return 0.15
+        return 1.0
 
     def read(self) -> Iterator[Sample[Any]]:
         self.epochs.append(self.context.epoch)

@@ -37,7 +37,7 @@ def versions(tmp_path: Path) -> Iterator[Versions]:
 
 def report(versions: Versions, compared: int = 0, **least: int) -> JsonObject:
     """Return the report when that much is in it."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while True:
         found = versions.sessions.shadow_report("net")
         if all(found[name] >= number for name, number in {"compared": compared, **least}.items()):
@@ -118,11 +118,9 @@ class TestShadow:
     def test_copies_are_compared_and_the_caller_sees_only_the_current_version(self, versions: Versions) -> None:
         handle = versions.sessions.open("net")
         versions.sessions.shadow("net", "2", 1.0)
-        for _ in range(10):
+        for number in range(10):
             assert answer(handle) == (2, ["net@1"])
-            report(versions)  # a copy at a time, so that none is dropped
-            time.sleep(0.002)
-        found = report(versions, compared=10)
+            found = report(versions, compared=number + 1)  # a copy at a time, so that none is dropped
         assert (found["model"], found["current"], found["candidate"], found["share"]) == ("net", "net@1", "net@2", 1.0)
         assert (found["agreement"], found["same_best"], found["errors"]) == (0, 1, 0)
         assert found["largest_difference"] == 1
@@ -146,7 +144,8 @@ class TestShadow:
             answer(handle, priority=Priority.JOB)
         for _ in range(40):
             answer(handle)
-            time.sleep(0.002)
+            while versions.sessions.shadow_report("net")["waiting"]:
+                time.sleep(0.001)
         found = report(versions, compared=8)
         assert 8 <= found["compared"] + found["dropped"] + found["waiting"] <= 12
 
@@ -163,7 +162,7 @@ class TestShadow:
         begin = time.monotonic()
         for value in range(14, 54):
             assert handle.run(x(value))["y"][0, 0] == 2 * value
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 15
         found = other.sessions.shadow_report("net")
         assert found["compared"] == 0
         assert found["dropped"] >= 20
@@ -186,7 +185,7 @@ class TestShadow:
         [version] = [version for version in other.sessions._all_versions() if version.ref == "net@2"]
         assert version.opened is not None
         queue = version.opened.queue
-        until = time.monotonic() + 2
+        until = time.monotonic() + 20
         while (queue.rows, queue.num_busy) != (0, 2):
             assert time.monotonic() < until
             time.sleep(0.001)
@@ -200,7 +199,7 @@ class TestShadow:
         queue.done()
         late.cancel()
         candidate.gate.set()
-        assert [future.result(2)["y"][0, 0] for future in inside] == [2, 2]
+        assert [future.result(20)["y"][0, 0] for future in inside] == [2, 2]
         other.sessions.close()
 
     def test_a_candidate_that_fails_is_reported_and_fails_nobody(self, tmp_path: Path, versions: Versions) -> None:

@@ -51,7 +51,7 @@ def test_a_waiting_reader_wakes() -> None:
     reader.start()
     time.sleep(0.02)
     watch.offer(finished(7))
-    reader.join(5)
+    reader.join(20)
     assert taken == [7]
 
 

@@ -52,11 +52,15 @@ class Stopwatch:
     Args:
         is_idle: tells whether nobody needs the machine.
         stopping: ends all.
+        now: gives the time in seconds.
     """
 
-    def __init__(self, is_idle: Callable[[], bool], stopping: Flag) -> None:
+    def __init__(
+        self, is_idle: Callable[[], bool], stopping: Flag, now: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._is_idle = is_idle
         self._stopping = stopping
+        self._now = now
         self._left_s = _BUDGET_S
 
     def best(self, run: Callable[[], object], *, runs: int = _RUNS) -> float:
@@ -71,9 +75,9 @@ class Stopwatch:
             self.await_quiet()
             if self._left_s <= 0:
                 raise OutOfTime
-            begin_s = time.perf_counter()
+            begin_s = self._now()
             run()
-            taken_s = time.perf_counter() - begin_s
+            taken_s = self._now() - begin_s
             self._left_s -= taken_s
             if self._is_idle():
                 seconds.append(taken_s)
@@ -144,15 +148,23 @@ class Measuring:
         layout: what the settings say; only what they leave open is measured.
         files: remembers.
         is_idle: tells whether no model has anything to do, nor had a moment ago.
+        now: gives the time in seconds.
     """
 
     def __init__(
-        self, *, runtime: Runtime, layout: SessionLayout, files: LayoutFiles | None, is_idle: Callable[[float], bool]
+        self,
+        *,
+        runtime: Runtime,
+        layout: SessionLayout,
+        files: LayoutFiles | None,
+        is_idle: Callable[[float], bool],
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._runtime = runtime
         self._layout = layout
         self._files = files
         self._is_idle = is_idle
+        self._now = now
         self._stopping = Flag()
         self._lock = Lock()
         self._waiting: list[Version] = []
@@ -196,7 +208,7 @@ class Measuring:
                     self._waiting.append(version)
 
     def _measure(self, version: Version) -> None:
-        watch = Stopwatch(lambda: self._is_idle(_IDLE_S), self._stopping)
+        watch = Stopwatch(lambda: self._is_idle(_IDLE_S), self._stopping, self._now)
         watch.await_quiet()
         sum_ = version.digest or _digest(version)
         found = self._files.find(sum_) if self._files is not None else None

@@ -84,6 +84,7 @@ class ModelSessions:
         layout: how much of the machine each model gets.
         folder: where layouts that were measured are remembered; None: nowhere.
         tell: receives the events of what happens to models; None: nobody.
+        now: gives the time in seconds by which layouts are measured.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class ModelSessions:
         layout: SessionLayout | None = None,
         folder: Path | None = None,
         tell: Callable[[Event], None] | None = None,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._registry = registry
         self._meter = meter
@@ -102,7 +104,7 @@ class ModelSessions:
         self._layout = layout = layout or SessionLayout()
         files = LayoutFiles(folder, runtime=runtime.version, settings=layout) if folder is not None else None
         self._memory = MemoryBudget(layout.memory_bytes, self._all_versions)
-        self._measuring = Measuring(runtime=runtime, layout=layout, files=files, is_idle=self._is_idle)
+        self._measuring = Measuring(runtime=runtime, layout=layout, files=files, is_idle=self._is_idle, now=now)
         self._around = Surroundings(
             runtime=runtime,
             meter=meter,
