@@ -10,7 +10,7 @@ import structlog
 
 from sightline.core.codec import encode_time
 from sightline.core.errors import NotFound, SightlineError, StorageFull
-from sightline.core.events import make_event, media_key, source_uri
+from sightline.core.events import Event, make_event, media_key, source_uri
 from sightline.core.media import removal_events, remove_media
 from sightline.core.plugins import Clip, Context
 from sightline.packs.vision.event_media import Made, Roll, Wanted
@@ -68,6 +68,24 @@ class Keeper:
         if isinstance(each.first, Made):
             each.first.file.close()
         self._miss(each, reason)
+
+    def bury(self, event: Event, thumbnail_bytes: int, clip_bytes: int) -> None:
+        """Say what there is of the media that an earlier process began; what it did not make is lost."""
+        moment, source = event.time, event.source.rpartition("/")[2]
+        each = Wanted(
+            event=event,
+            source=source,
+            thumbnail=None,
+            begin=moment,
+            happened=moment,
+            ended=moment,
+            lag=timedelta(0),
+            thumbnail_bytes=thumbnail_bytes,
+        )
+        if clip_bytes or not self._clips:
+            self._tell(each, None, clip_bytes)
+        else:
+            self._miss(each, "the process ended before it was made")
 
     def count(self, kind: str, outcome: str, num: int = 1) -> None:
         """Count media: `thumbnail` or `clip`, and whether it was `stored`, `short`, `lost` or `removed`."""
@@ -163,7 +181,7 @@ class Keeper:
                     "run": context.run,
                     "event": event.id,
                     "thumbnail": media_key(event.time, event.id, ".jpg") if each.thumbnail_bytes else None,
-                    "clip": None if clip is None else media_key(event.time, event.id, ".mp4"),
+                    "clip": media_key(event.time, event.id, ".mp4") if num_bytes else None,
                     "start": None if clip is None else encode_time(clip.start),
                     "end": None if clip is None else encode_time(clip.end),
                     "bytes": each.thumbnail_bytes + num_bytes,

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Condition, Thread
 from typing import Any
 
 import structlog
 
-from sightline.core.errors import ConfigError
+from sightline.core.errors import ConfigError, Unavailable
 from sightline.core.events import Event, checked_pattern, events_of, fits, source_uri
 from sightline.core.plugins import Context, Sink, SourceState
 from sightline.core.ports import Gap, Subscription
 from sightline.core.sample import Frame, Sample
 from sightline.packs.vision.event_media import Roll, Wanted, key_of, picture_of, span_of, wanted
+from sightline.packs.vision.forsaken import forsaken
 from sightline.packs.vision.keeping import Keeper
 
 log = structlog.get_logger()
@@ -29,6 +30,7 @@ ALARMS = (
 _STOPPED = f"source.{SourceState.STOPPED.value}"
 _MOST_WAITING = 256  # events whose media are not made yet: some 4 MB of thumbnails
 _POLL_S = 0.1
+_LEASE = timedelta(seconds=30)  # of a run whose process was killed a moment ago, and as much again
 _LAST_S = 10.0  # for what waits at the end of a run
 
 
@@ -44,8 +46,9 @@ class EventRecorder(Sink):
     a clip of its own.
 
     A source holds packets for a while only (`ring_s` of `video`): of a longer event there is what the source still has,
-    never less than the time around its beginning. Where the storage is full the oldest media of events make room; where
-    that is not enough the event stays and its media are lost. All work is done in a thread of its own.
+    never less than the time around its beginning. What a killed process did not make, the next run of the case tells as
+    lost, where it has a thumbnail. Where the storage is full the oldest media of events make room; where that is not
+    enough the event stays and its media are lost. All work is done in a thread of its own.
 
     Attributes:
         types: short types of events, `line.*` for all that begin with `line.`.
@@ -88,6 +91,11 @@ class EventRecorder(Sink):
         self._waiting: list[Wanted] = []
         self._changed = Condition()
         self._closing = self._given_up = False
+        self._looks: list[datetime] = []  # for what an earlier process left: now, and when its lease is surely over
+        if context.run:
+            with suppress(Unavailable):
+                self._newest = context.ports.store.events.position() or 0
+                self._looks = [context.now(), context.now() + _LEASE]
         self._states = self._listening(context)
         self._thread = Thread(target=self._work, name="record-events", daemon=True)
         self._thread.start()
@@ -137,6 +145,19 @@ class EventRecorder(Sink):
         is_named = not self.sources or source in self.sources
         return is_named and fits(event.short_type, self.types) and event.data.get("state") != "end"
 
+    def _look_back(self) -> None:
+        """Tell that the media are lost which an earlier process began, when it is time."""
+        if not self._looks or self.context.now() < self._looks[0]:
+            return
+        del self._looks[0]
+        for event, *sizes in forsaken(
+            self.context,
+            self.types,
+            lambda event: self._takes(event, event.source.rpartition("/")[2]),
+            self._newest + 1,
+        ):
+            self._keeper.bury(event, *sizes)
+
     def _listening(self, context: Context) -> Subscription | None:
         """Return a subscription to the states of the sources, which no sample tells of; None where none is wanted."""
         types = [name for name in (f"source.{state.value}" for state in SourceState) if fits(name, self.types)]
@@ -183,10 +204,14 @@ class EventRecorder(Sink):
                 if not self._closing:
                     self._changed.wait(_POLL_S)
                 is_last = self._closing
-            try:
-                self._hear()
-            except Exception as error:  # noqa: BLE001 - what was heard before is made all the same
-                log.error("events of sources are not heard", error=str(error))
+            for do, trouble in (
+                (self._hear, "events of sources are not heard"),
+                (self._look_back, "what an earlier process left is not looked for"),
+            ):
+                try:
+                    do()
+                except Exception as error:  # noqa: BLE001 - what was heard before is made all the same
+                    log.error(trouble, error=str(error))
             for each in tuple(self._waiting):
                 try:
                     is_done = self._keeper.advance(each, is_last=is_last)
