@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from tests.engine.bench import Bench, OwnRuntime
 from tests.engine.job_world import JobWorld, Journal, make_case
 
 from sightline.adapters.artifacts import ObjectStore
@@ -99,3 +100,16 @@ def journal() -> Journal:
 def texts(lone: World, journal: Journal) -> JobWorld:
     """Jobs of a case with one predictor and one sink."""
     return JobWorld(lone, make_case(journal))
+
+
+@pytest.fixture
+def own() -> OwnRuntime:
+    return OwnRuntime()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, own: OwnRuntime) -> Iterator[Bench]:
+    made = Bench(tmp_path, own)
+    yield made
+    own.gate.set()
+    made.sessions.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
@@ -24,19 +23,6 @@ from sightline.core.stores import ModelStore
 from sightline.engine.call import Call, Priority, calling
 from sightline.engine.registry import ModelRegistry
 from sightline.engine.sessions import ModelSessions
-
-
-@pytest.fixture
-def own() -> OwnRuntime:
-    return OwnRuntime()
-
-
-@pytest.fixture
-def bench(tmp_path: Path, own: OwnRuntime) -> Iterator[Bench]:
-    made = Bench(tmp_path, own)
-    yield made
-    own.gate.set()
-    made.sessions.close()
 
 
 def test_handles_of_one_model_share_one_session_that_is_opened_at_first_use(bench: Bench, own: OwnRuntime) -> None:

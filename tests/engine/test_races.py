@@ -1,11 +1,9 @@
-"""Races that a review found: each happens within microseconds, so each is brought about by hand here."""
+"""Races that are decided within microseconds, so each is brought about by hand."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any
 
@@ -20,19 +18,6 @@ from sightline.engine.call import Call, calling
 from sightline.engine.layouts import Layout
 from sightline.engine.lineup import Lineup
 from sightline.engine.work import Work, WorkQueue, make_work
-
-
-@pytest.fixture
-def own() -> OwnRuntime:
-    return OwnRuntime()
-
-
-@pytest.fixture
-def bench(tmp_path: Path, own: OwnRuntime) -> Iterator[Bench]:
-    made = Bench(tmp_path, own)
-    yield made
-    own.gate.set()
-    made.sessions.close()
 
 
 class TestCallersWhoAnswerTheirOwnWork:
