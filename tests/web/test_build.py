@@ -105,3 +105,16 @@ def test_no_markup_holds_what_the_policy_forbids() -> None:
 def test_the_lock_carries_no_address() -> None:
     lock = (UI / "package-lock.json").read_text("utf-8")
     assert re.findall(r'"resolved"|https?://', lock) == [], "run: cd ui && npm run lock"
+
+
+def test_no_page_dresses_what_another_page_calls_by_the_same_word() -> None:
+    """The styles of a page stay when it is left: a class that two pages name alone looks as the last one wants it."""
+    shared = {"tokens.css", "components.css", "app.css"}
+    owners: dict[str, set[str]] = {}
+    for sheet in (UI / "src/styles").glob("*.css"):
+        rules = re.sub(r"/\*.*?\*/", "", sheet.read_text("utf-8"), flags=re.DOTALL)
+        selectors = {each.strip() for group in re.findall(r"[^{}]+(?=\{)", rules) for each in group.split(",")}
+        for name in {each[1:] for each in selectors if re.fullmatch(r"\.[\w-]+", each)}:
+            owners.setdefault(name, set()).add("all pages" if sheet.name in shared else sheet.name)
+    twice = {name: sorted(sheets) for name, sheets in owners.items() if len(sheets) > 1}
+    assert twice == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -107,6 +108,18 @@ def test_zones_and_lines_stand_where_the_findings_say(served: Served, page: Page
     shoot("zones")
     press(page, "z")
     page.until(f"!{seen(line=line)}.line")
+
+
+def test_drops_are_told_by_the_minute_from_the_first_looks_on(served: Served, page: Page) -> None:
+    """What was seen in six seconds is no minute's worth: the frames that are read and those analysed say how many."""
+    watch(served, door=Walker(fps=1000))
+    enter(page, served)
+    until_live(page, "door")
+    line = "document.querySelector('[data-tile=door] .honest').innerText"
+    page.until(f"{line}.includes('drops / min')")
+    told = int(re.sub(r"\D", "", page.value(line).split("fps")[1].split("drops")[0]))
+    row = page.until("fetch('/api/v1/sources').then((answer) => answer.json()).then(({items}) => items[0])")
+    assert told == pytest.approx(60 * (row["source_fps"] - row["fps"]), rel=0.5)
 
 
 def test_layers_are_switched_by_key_and_by_confidence(served: Served, page: Page) -> None:

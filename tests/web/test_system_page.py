@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -95,3 +96,12 @@ def test_in_russian_and_light_on_a_phone_nothing_is_wider_than_the_screen(
     page.until("document.querySelectorAll('.chart polyline').length > 3", 30)
     assert page.value("document.documentElement.scrollWidth") == 390
     shoot("phone")
+
+
+def test_the_server_is_asked_every_two_seconds_and_no_more(server: ServerProcess, page: Page) -> None:
+    look(page, server)
+    page.until(f"{points('Memory')} >= 2", 60)
+    asked = "performance.getEntriesByType('resource').filter(({name}) => name.includes('/api/v1/system')).length"
+    before = page.value(asked)
+    time.sleep(6)
+    assert page.value(asked) - before <= 4

@@ -58,13 +58,14 @@ export interface Camera {
   entry: Entry | null;
   /** Since when it is lost, or stopped, by `Date.now()`; null while it is well, and where nobody knows. */
   since: number | null;
-  /** In the last minute, or since the page was opened; null at first. */
+  /** In a minute, by the last one or what was seen of it; null until that is enough to tell. */
   drops: number | null;
   /** Its run is over. */
   ended: boolean;
 }
 
 const EVERY_MS = 1000;
+const ENOUGH_MS = 5000; // by a shorter look a rate would be a guess
 const STATES = ["connecting", "live", "stalled", "frozen", "backoff", "unauthorised", "stopped"];
 const LOST = new Set(["stalled", "frozen", "backoff", "unauthorised"]);
 
@@ -231,7 +232,8 @@ function dropped(id: string, row: Row, now: number): number | null {
   const looks = (drops.get(id) ?? []).filter(({ at, total: then }) => now - at <= 60_000 && then <= total);
   looks.push({ at: now, total });
   drops.set(id, looks);
-  return looks.length > 1 ? total - looks[0]!.total : null;
+  const { at, total: then } = looks[0]!;
+  return now - at < ENOUGH_MS ? null : Math.round(((total - then) * 60_000) / (now - at));
 }
 
 /** Read the entries of a run's sources once, and again when another source is there. */
