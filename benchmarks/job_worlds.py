@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,14 +217,13 @@ class OwnPostgres:
 
 
 @contextmanager
-def databases(*, postgres: bool = True) -> Iterator[Mapping[str, OwnPostgres | None]]:
+def databases() -> Iterator[Mapping[str, OwnPostgres | None]]:
     """Give the kinds of databases that there are here: SQLite, and a PostgreSQL of one's own."""
     server: OwnPostgres | None = None
-    if postgres:
-        try:
-            server = OwnPostgres()
-        except FileNotFoundError as error:
-            print(f"without PostgreSQL: {error}", file=sys.stderr)
+    try:
+        server = OwnPostgres()
+    except FileNotFoundError as error:
+        print(f"without PostgreSQL: {error}", file=sys.stderr)
     try:
         yield {"SQLite": None} | ({} if server is None else {"PostgreSQL": server})
     finally:
@@ -232,14 +231,14 @@ def databases(*, postgres: bool = True) -> Iterator[Mapping[str, OwnPostgres | N
             server.close()
 
 
-def wait_until(holds: object, timeout_s: float, what: str) -> None:
+def wait_until(holds: Callable[[], object], timeout_s: float, what: str) -> None:
     """Wait until a function says yes.
 
     Raises:
         TimeoutError: it did not in time.
     """
     end_s = time.monotonic() + timeout_s
-    while not holds():  # type: ignore[operator]
+    while not holds():
         if time.monotonic() > end_s:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
         time.sleep(0.02)

@@ -26,8 +26,6 @@ PICTURE = "document.querySelector('.study-pic')?.dataset"
 CANVAS = "document.querySelector('.study-canvas').dataset"
 SHOWN = f"{PICTURE}.phase === 'shown'"
 STEPS = (("reading", 0.8, 92.0), ("segment", 3.1, 310.0), ("publishing", 0.1, 100.0))
-MASK_RGB = (255, 149, 128)
-"""Of the first label: --ov-4."""
 
 
 @pytest.fixture(scope="module")
