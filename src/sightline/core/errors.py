@@ -149,7 +149,7 @@ class WrongRange(InvalidInput):
     """A part of a file was asked for that begins behind its end.
 
     Args:
-        message: see `SightlineError`.
+        message, cure, location: see `SightlineError`.
         num_bytes: how long the file is.
     """
 

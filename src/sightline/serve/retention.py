@@ -47,6 +47,8 @@ class Retention:
         days: how long each kind is kept; what is absent or 0 is left alone.
         media: how much is kept of the media of events; None: they are left alone.
         artifacts: gives the store in which jobs put things aside, which go with their runs; None: they stay.
+        first_s, every_s: that minute and that hour, in seconds.
+        piece: rows in one transaction.
         now: the moment from which days are counted back.
     """
 

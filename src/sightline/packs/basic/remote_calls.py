@@ -97,6 +97,7 @@ class RemoteCalls:
         timeout_s: for one call with all its tries and waits.
         retries: further tries after a connection that failed, 503 and 429.
         max_bytes: of an answer.
+        breaker: failures in a row after which the server is left alone, and for how many seconds.
         stopping: ends waits.
 
     Raises:

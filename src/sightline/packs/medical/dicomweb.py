@@ -48,7 +48,8 @@ class Archive:
     Args:
         remote: address of its root, for instance `http://pacs:8042/dicom-web`, and who we are there.
         targets: where may be spoken to.
-        timeout: for one answer as a whole; the server may be silent for at most a minute of it.
+        timeout: for one answer as a whole.
+        silence: for which the server may send nothing of it.
         is_stopping: True when the answer is not wanted any more.
 
     Raises:

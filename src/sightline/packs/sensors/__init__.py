@@ -1,1 +1,1 @@
-"""Readings of sensors: a source of tables, checks and alerts."""
+"""Readings of sensors: tables and MQTT as sources, checks of values, and a sink to MQTT."""

@@ -1,1 +1,1 @@
-"""Pictures and video: sources, predictors and sinks."""
+"""Pictures and video: sources, predictors, sinks and data sets."""

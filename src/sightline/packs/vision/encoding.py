@@ -58,9 +58,11 @@ _ENCODERS: Mapping[str, _Encoder] = MappingProxyType(
 
 
 class VideoFile:
-    """Writes pictures of one size to `path`, which must not exist yet.
+    """Writes pictures of one size to a new file.
 
     Args:
+        path: of the file, which must not exist.
+        codec: how they are encoded.
         size: width and height; an odd last column or row is cut off, as yuv420p has none.
         crf: quality of the encoder, lower is better; None takes a good one for the codec.
 

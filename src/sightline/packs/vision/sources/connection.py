@@ -34,6 +34,7 @@ class Connection:
     """One opened container; used once.
 
     Args:
+        container, stream: what is read.
         context: of the source.
         name: for messages, without secrets.
         live: the end is a disconnect, and times are those of receipt.

@@ -57,6 +57,7 @@ class Decoder:
     """Decodes one opened stream; used once, in one thread.
 
     Args:
+        container, stream: what is read.
         timeline: mends the time stamps.
         sampler: says which frames are wanted.
         lazy: decode only what is wanted, where that is safe.
@@ -213,6 +214,7 @@ class Converter:
     Args:
         size: width and height in pixels; None keeps the frame's.
         interpolation: a key of INTERPOLATIONS.
+        name: of the source, for messages.
     """
 
     def __init__(self, size: tuple[int, int] | None, interpolation: str, name: str) -> None:
