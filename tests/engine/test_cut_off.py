@@ -244,3 +244,14 @@ def test_the_end_of_a_jobs_object_ends_what_goes_on(lone: World, journal: Journa
         ("zone.entered", "lines/1/0", None),
         ("zone.left", "lines/1/2", "the object has ended"),
     ]
+
+
+def test_who_asked_is_told_with_what_follows_from_it_and_no_more(world: World) -> None:
+    with Running(world.stream(case_of(Waiting(), sinks=()), stands=True)) as stream:
+        until(lambda: "entered" in names(visits(world, stream)))
+        stream.change({"brief": Numbers(num=1)}, by="ann")  # it ends by itself, and tells no other state
+        until(lambda: world.recorded(stream.run, ["source.stopped"]))
+        stream.change({"gate": None}, by="bob")
+        until(lambda: len(world.recorded(stream.run, ["source.stopped"])) == 2)
+    told = {event.source.rpartition("/")[2]: event.data.get("by") for event in world.recorded(stream.run, ["source.*"])}
+    assert told == {"brief": None, "gate": "bob"}

@@ -143,8 +143,10 @@ class HeldRuns:
         """Return the runs that go on here, the oldest first."""
         return [held.stream.run for held in self._all()]
 
-    def stop(self, run_id: str) -> None:
+    def stop(self, run_id: str, by: str = "") -> None:
         """End a run as Ctrl-C does, once: what was read is finished, then it is cancelled. A second call does nothing.
+
+        `by` is who asks, for the events that follow; the same holds for what is done to its sources.
 
         Raises:
             NotFound: this process does not execute it.
@@ -154,9 +156,9 @@ class HeldRuns:
             if held.is_stopped:
                 return
             held.is_stopped = True
-        held.stream.stop()
+        held.stream.stop(by=by)
 
-    def add_source(self, run_id: str, name: str, source: Source, revision: int | None = None) -> Run:
+    def add_source(self, run_id: str, name: str, source: Source, revision: int | None = None, *, by: str = "") -> Run:
         """Read one more source in a run that goes on, the others untouched; return the run with its new revision.
 
         Raises:
@@ -164,23 +166,25 @@ class HeldRuns:
             NotFound: this process does not execute the run.
             Unavailable: the database is away; nothing was changed.
         """
-        return self._of(run_id).stream.change({name: source}, revision, only="new")
+        return self._of(run_id).stream.change({name: source}, revision, only="new", by=by)
 
-    def change_source(self, run_id: str, name: str, source: Source, revision: int | None = None) -> Run:
+    def change_source(
+        self, run_id: str, name: str, source: Source, revision: int | None = None, *, by: str = ""
+    ) -> Run:
         """Read a source otherwise, under a new epoch; see `add_source`.
 
         Raises:
             NotFound: there is no source of this name.
         """
-        return self._of(run_id).stream.change({name: source}, revision, only="known")
+        return self._of(run_id).stream.change({name: source}, revision, only="known", by=by)
 
-    def remove_source(self, run_id: str, name: str, revision: int | None = None) -> Run:
+    def remove_source(self, run_id: str, name: str, revision: int | None = None, *, by: str = "") -> Run:
         """Read a source no longer, and finish what it gave; see `add_source`.
 
         Raises:
             NotFound: there is no source of this name.
         """
-        return self._of(run_id).stream.change({name: None}, revision, only="known")
+        return self._of(run_id).stream.change({name: None}, revision, only="known", by=by)
 
     def source(self, run_id: str, name: str) -> Source:
         """Return the copy of a source that is being read; see `StreamRun.source`.

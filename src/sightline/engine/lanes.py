@@ -119,6 +119,7 @@ class Lane:
         wanted: the source as it was given.
         epoch: of the newest sample.
         error: why it ended, where that was an error.
+        by: who asked that it begins, or ends; empty where nobody did, or that is told.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Lane:
         self.wanted = source
         self.epoch = first_epoch
         self.error: SightlineError | None = None
+        self.by = ""
         self._first_epoch = first_epoch
         self._stopping = Event()
         self._why = "the run was stopped"
@@ -191,10 +193,10 @@ class Lane:
         self._reader.start()
         self._analyser.start()
 
-    def stop(self, why: str = "the run was stopped") -> None:
+    def stop(self, why: str = "the run was stopped", by: str = "") -> None:
         """Read no more, and finish what was read; a second call does nothing."""
         if self._stopped_s is None:
-            self._why, self._stopped_s = why, time.monotonic()
+            self._why, self.by, self._stopped_s = why, by, time.monotonic()
         self._stopping.set()
 
     @property
@@ -250,7 +252,7 @@ class Lane:
             except Exception as error:  # noqa: BLE001 - it is over; its end must be told all the same
                 log.warning("source did not close", source=name, error=described(error))
             if not self._left:  # then that was told already
-                around.told(name, SourceState.STOPPED, self._over)
+                self._tell(SourceState.STOPPED, self._over)
 
     def _world(self) -> Context:
         """Return the world of the source, which is listened to until it is left behind."""
@@ -269,9 +271,17 @@ class Lane:
             elif state in _LOST:
                 self._lost = f"the source was lost: {reason}"
                 self._feed.pause()
-            world.state(state, reason)
+            self._tell(state, reason)
 
         return replace(world, dropped=dropped, state=told)
+
+    def _tell(self, state: SourceState, reason: str) -> None:
+        """Tell a state; what follows from nobody's wish, such as a camera that comes back, is told without a name."""
+        asked = SourceState.STOPPED if self._stopping.is_set() else SourceState.CONNECTING
+        by = self.by if state is asked else ""
+        if asked is SourceState.CONNECTING:
+            self.by = ""
+        self._around.told(self.name, state, reason, by)
 
     def _analyse(self) -> None:
         """Analyser thread: samples from the feed through the stages to the writer."""

@@ -60,6 +60,7 @@ class Lineup:
         self._wanted: dict[str, Source] = {}
         self._lanes: dict[str, Lane] = {}
         self._next_epochs: dict[str, int] = {}
+        self._by: dict[str, str] = {}  # who asked for what is still to be done
         self._stopped = False
         self._lock = Lock()  # of `_lanes` and `_stopped`
 
@@ -85,22 +86,25 @@ class Lineup:
             name: id(source) for name, source in self._wanted.items()
         }
 
-    def want(self, sources: Mapping[str, Source]) -> None:
-        """Say which sources shall be read from now on; those that stay the same are not touched."""
+    def want(self, sources: Mapping[str, Source], by: str = "") -> None:
+        """Say which sources shall be read from now on, and who asks; those that stay the same are not touched."""
         for source in sources.values():
             replace(source)  # one that cannot be copied is told to the caller, before it does harm
         before = self._wanted
-        self._wanted = {
+        wanted = {
             name: before[name] if name in before and _same(before[name], source) else source
             for name, source in sources.items()
         }
+        self._by |= {name: by for name in before | wanted if before.get(name) is not wanted.get(name)}
+        self._wanted = wanted
 
     def tend(self) -> None:
         """Stop lanes that are not wanted, leave behind those that are stuck, and start what is missing."""
         wanted = self._wanted
         for lane in self.lanes:
             if wanted.get(lane.name) is not lane.wanted:
-                lane.stop("the source was changed" if lane.name in wanted else "the source was removed")
+                why = "the source was changed" if lane.name in wanted else "the source was removed"
+                lane.stop(why, self._by.get(lane.name, ""))
                 self._look_after(lane)
                 if not lane.running:
                     self._drop(lane, is_gone=lane.name not in wanted)
@@ -113,13 +117,13 @@ class Lineup:
             if name not in self._lanes:
                 self._start(name, source)
 
-    def stop(self) -> None:
-        """Stop all lanes; none is started any more."""
+    def stop(self, by: str = "") -> None:
+        """Stop all lanes, and say who asks; none is started any more."""
         with self._lock:
             self._stopped = True
             lanes = tuple(self._lanes.values())
         for lane in lanes:
-            lane.stop()
+            lane.stop(by=by)
 
     def have_ended(self) -> bool:
         """Look after lanes that were stopped; return True when none is running."""
@@ -140,10 +144,12 @@ class Lineup:
         with self._lock:
             del self._lanes[lane.name]
         if is_gone:
+            self._by.pop(lane.name, None)
             self._removed(lane.name)
 
     def _start(self, name: str, source: Source) -> None:
         lane = self._make(name, source, self._next_epochs.get(name) or self._first(name))
+        lane.by = self._by.pop(name, "")
         with self._lock:
             if self._stopped:
                 return

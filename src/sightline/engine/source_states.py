@@ -45,8 +45,8 @@ class SourceStates:
         self._told: dict[str, tuple[SourceState, str]] = {}
         self._out_since: dict[str, datetime] = {}
 
-    def tell(self, source: str, state: SourceState, reason: str) -> None:
-        """Note and tell that a source changed its state."""
+    def tell(self, source: str, state: SourceState, reason: str, by: str = "") -> None:
+        """Note and tell that a source changed its state, `by` whom where somebody asked for it."""
         if not self._counters.state(source, state, reason):
             return
         last = self._told.get(source)
@@ -54,7 +54,7 @@ class SourceStates:
             f"source.{state.value}",
             source=source_uri(self._case, source),
             time=(now := self._now()),
-            data={**self._facts, "reason": reason, **self._span(source, state, now)},
+            data={**self._facts, "reason": reason, **({"by": by} if by else {}), **self._span(source, state, now)},
         )
         self._counters.lost(source, self._out_since.get(source))
         # A camera that is down for days tries again thousands of times: the outage is recorded once, the bus has all.

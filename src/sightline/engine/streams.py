@@ -91,7 +91,7 @@ class StreamRun:
             self.counters.resume(run.status, {*case.sources, ALL_SOURCES})
         self._duration_s = duration_s
         self._stands = stands
-        self._num_stops = 0
+        self._num_stops, self._by = 0, ""
         self._gives_back = False
         self._error: SightlineError | None = None
         self._abandoned = Event()
@@ -129,7 +129,7 @@ class StreamRun:
             self._lane,
             first=self._first_epoch,
             removed=self._gone,
-            left=self._left,
+            left=lambda source, reason: self._states.tell(source, SourceState.STOPPED, reason),
             stuck=self.counters.stuck,
             patience_s=patience_s,
         )
@@ -156,14 +156,16 @@ class StreamRun:
         """The sources that shall be read."""
         return self._lineup.wanted
 
-    def stop(self, *, give_back: bool = False) -> None:
+    def stop(self, *, give_back: bool = False, by: str = "") -> None:
         """End the run as its user wishes; a second call also gives up what was taken but is not finished.
 
         It may be called from a signal handler, so it takes no lock: the loop of `execute` heeds it a moment later.
 
         Args:
             give_back: end only the work of this process: the run waits to be taken up again.
+            by: who asks.
         """
+        self._by = self._by or by
         self._gives_back = self._gives_back or (give_back and not self._num_stops)
         self._num_stops += 1
 
@@ -183,6 +185,7 @@ class StreamRun:
         *,
         only: Only = "any",
         by_hand: bool = True,
+        by: str = "",
     ) -> Run:
         """Record that sources are wanted, changed or (None) gone, and apply it; return the run as it is now.
 
@@ -191,6 +194,7 @@ class StreamRun:
             revision: of the record that the caller has seen; None: the one that this process knows.
             only: refuse sources that are there already, or that are not.
             by_hand: from now on these sources are no longer those of the case; see `Wishes`.
+            by: who asks; told with the states of the sources that follow from it.
 
         Raises:
             Conflict: the revision is not the newest, the run is over, or a source is there that shall be new.
@@ -199,7 +203,7 @@ class StreamRun:
             Unavailable: the database is away; nothing was changed.
         """
         with self._wishes.changed(changes, revision, only, by_hand=by_hand) as wanted:
-            self._want(wanted)
+            self._want(wanted, by)
         return self.run
 
     def source(self, name: str) -> Source:
@@ -281,7 +285,7 @@ class StreamRun:
 
     def _halt(self) -> None:
         self._stopping.set()
-        self._lineup.stop()
+        self._lineup.stop(self._by)
 
     def _obey(self, run: Run) -> None:
         """Do what another process has written into the record: end, or read other sources."""
@@ -291,9 +295,9 @@ class StreamRun:
             if wanted is not None:
                 self._want(wanted)
 
-    def _want(self, sources: Mapping[str, Source]) -> None:
+    def _want(self, sources: Mapping[str, Source], by: str = "") -> None:
         before = self._lineup.wanted
-        self._lineup.want(sources)
+        self._lineup.want(sources, by)
         for name in before.keys() - sources.keys() - {lane.name for lane in self._lineup.lanes}:
             self.counters.remove(name)  # it was gone before its lane started
         for name in sources:
@@ -314,9 +318,6 @@ class StreamRun:
     def _gone(self, source: str) -> None:
         self.counters.remove(source)
         self._states.forget(source)
-
-    def _left(self, source: str, reason: str) -> None:
-        self._states.tell(source, SourceState.STOPPED, reason)
 
     def _finish(self) -> None:
         """Stop the sources, and see what was taken through to the sinks."""

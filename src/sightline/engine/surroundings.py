@@ -30,7 +30,7 @@ class Surroundings:
         finished: takes finished samples, in order; may wait.
         cut_off: takes a last sample with the ends of what went on, in the same order; see `Chain.cut_off`.
         stop: ends the run because of an error.
-        told: takes a change of a source's state and its reason.
+        told: takes a change of a source's state, its reason, and who asked for it; empty: nobody did.
         abandoned: set when even what was taken is no longer wanted.
         chunk: most samples that a file gives to the predictors at once.
     """
@@ -41,7 +41,7 @@ class Surroundings:
     finished: Callable[[Sequence[Sample[Any]]], None]
     cut_off: Callable[[Sample[Any]], None]
     stop: Callable[[Exception], None]
-    told: Callable[[str, SourceState, str], None]
+    told: Callable[[str, SourceState, str, str], None]
     abandoned: Event
     chunk: int
 
@@ -52,7 +52,7 @@ class Surroundings:
             source=source,
             epoch=epoch,
             dropped=lambda reason, num: self.counters.dropped(source, reason, num),
-            state=lambda state, reason: self.told(source, state, reason),
+            state=lambda state, reason: self.told(source, state, reason, ""),
             retrying=lambda at, tries: self.counters.retrying(source, at, tries),
             warned=lambda text: self.warn(source, text),
             first_size=self.counters.first_size(source),

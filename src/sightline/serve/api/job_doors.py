@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from sightline.core.codec import encode_event
 from sightline.core.errors import Conflict
@@ -42,9 +42,9 @@ class JobDoors:
         router.add_api_route("/runs/{run}/events", self.events, response_model=Page[EventShape], name="list_run_events")
         router.add_api_route("/runs/{run}/logs", self.logs, response_model=Page[JobLine], name="list_run_logs")
 
-    def cancel(self, run: Name) -> Json:
+    def cancel(self, run: Name, request: Request) -> Json:
         """End a run: a job that waits at once, else no new step begins and the one under way is told."""
-        return self._runs.stop(run)
+        return self._runs.stop(run, request)
 
     def retry(self, run: Name) -> Json:
         """Submit a job that failed or was cancelled anew; the steps that are done stay done."""

@@ -222,11 +222,11 @@ class RunDoors:
         begun = self._platform.runs.restart(found)
         return answer(self.shown(begun, here=True), ETag=etag(begun.revision))
 
-    def stop(self, run: Name) -> Json:
+    def stop(self, run: Name, request: Request) -> Json:
         """End a run as Ctrl-C does: what was read is finished, then it is cancelled."""
         found, here = found_run(self._platform, run)
         if here:
-            self._platform.streams.stop(run)
+            self._platform.streams.stop(run, by=exchange_of(request).caller.id)
             found = replace(found, cancelling=True)
         elif not found.state.is_final:
             is_job = found.kind is RunKind.JOB

@@ -122,7 +122,7 @@ class RunSourceDoors:
             raise Conflict(f"The run {run} has a source {wish.id!r}.", cure="Change it, or take another name.")
         made = self._made(seen.run, wish.id, wish, request)
         add = self._platform.streams.add_source
-        changed = self._applied(seen, wish.id, made, lambda: add(run, wish.id, made, seen.revision))
+        changed = self._applied(seen, wish.id, made, lambda: add(run, wish.id, made, seen.revision, by=_by(request)))
         where = {"Location": f"{PREFIX}/runs/{run}/sources/{wish.id}", "ETag": etag(changed.revision)}
         return answer(_facts(changed, wish.id), 201, **where)
 
@@ -132,16 +132,16 @@ class RunSourceDoors:
         _known(seen.run, source, "POST adds it.")
         made = self._made(seen.run, source, wish, request)
         change = self._platform.streams.change_source
-        changed = self._applied(seen, source, made, lambda: change(run, source, made, seen.revision))
+        changed = self._applied(seen, source, made, lambda: change(run, source, made, seen.revision, by=_by(request)))
         begun = {**_facts(changed, source), "status": {"state": SourceState.CONNECTING.value}}
         return answer(begun, ETag=etag(changed.revision))
 
-    def remove(self, run: Name, source: Name, if_match: IfMatch = None) -> Response:
+    def remove(self, run: Name, source: Name, request: Request, if_match: IfMatch = None) -> Response:
         """Read a source no longer; what it gave is finished."""
         seen = self._seen(run, if_match)
         _known(seen.run, source)
         remove = self._platform.streams.remove_source
-        changed = self._applied(seen, source, None, lambda: remove(run, source, seen.revision))
+        changed = self._applied(seen, source, None, lambda: remove(run, source, seen.revision, by=_by(request)))
         return Response(status_code=204, headers={"ETag": etag(changed.revision)})
 
     def reconnect(self, run: Name, source: Name) -> Response:
@@ -198,6 +198,11 @@ class RunSourceDoors:
             sources[name] = entry
         spec = {**run.spec, OWN: sorted({*run.spec.get(OWN, ()), name}), "sources": sources}
         return self._platform.context.store.runs.amend(run.id, revision=run.revision, spec=spec)
+
+
+def _by(request: Request) -> str:
+    """Return who asks, as the audit line calls him."""
+    return exchange_of(request).caller.id
 
 
 def _sources(run: Run) -> Mapping[str, Any]:
