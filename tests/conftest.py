@@ -14,9 +14,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("sightline", deadline=None)  # a machine with other things to do is no mistake of ours
+# A machine with other things to do is no mistake of ours.
+settings.register_profile("sightline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sightline")
 
 REQUIRED = "SIGHTLINE_REQUIRE_SERVICES"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 _PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
@@ -42,8 +42,7 @@ def orthanc(folder: Path) -> Iterator[Pacs]:
         if os.environ.get("SIGHTLINE_REQUIRE_SERVICES") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     pacs = Pacs(f"http://127.0.0.1:{port}/dicom-web")
     settings = {
         "Name": "Tests",

@@ -37,7 +37,7 @@ class RunningServer:
     def start(self) -> None:
         """Begin, and wait until requests are answered."""
         self._thread.start()
-        end_s = time.monotonic() + 20
+        end_s = time.monotonic() + 60
         while not self._server.started:
             assert self._thread.is_alive(), self.platform.failure
             assert time.monotonic() < end_s, "the server does not start"
@@ -47,7 +47,7 @@ class RunningServer:
         """End as after SIGTERM, and wait until that is done."""
         self.platform.stopping = True
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(40)
         assert not self._thread.is_alive(), "the server does not end"
 
 

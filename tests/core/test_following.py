@@ -48,7 +48,7 @@ def following(
 
 
 def until(condition: Any) -> None:
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < end_s
         time.sleep(0.01)
@@ -136,15 +136,14 @@ def test_a_store_without_room_holds_up_nothing_and_costs_only_doubles(ports: Fak
 
 
 def test_what_another_run_of_the_case_delivered_meanwhile_is_passed_over(ports: FakePorts) -> None:
-    with following(ports, [0.2, 0.2]) as (_, slow):
+    with following(ports, [2.0]) as (_, slow):
         ports.store.events.append([event(number) for number in range(5)])
         until(lambda: slow)
         with following(ports, run="r2") as (_, quick):
             until(lambda: quick == [0, 1, 2, 3, 4])
-        time.sleep(0.4)
-        assert set(slow) == {0}
         ports.store.events.append([event(5)])
         until(lambda: slow[-1] == 5)
+        assert slow == [0, 5]
         until(lambda: kept(ports)["position"] == 6)
 
 
@@ -153,9 +152,9 @@ def test_an_event_that_waits_is_tried_once_more_when_the_run_ends_and_then_left_
         ports.store.events.append([event(1)])
         until(lambda: got == [1])
         begin_s = time.monotonic()
-        follower.close(5.0)
+        follower.close(30.0)
         follower.join()
-        assert time.monotonic() - begin_s < 2
+        assert time.monotonic() - begin_s < 15
         assert got == [1, 1]
     with following(ports, run="r2") as (_, got):
         until(lambda: got == [1])
@@ -163,7 +162,7 @@ def test_an_event_that_waits_is_tried_once_more_when_the_run_ends_and_then_left_
 
 def test_the_end_of_its_own_run_ends_it_and_that_of_another_does_not(ports: FakePorts) -> None:
     with following(ports) as (follower, got):
-        follower.close(3.0)
+        follower.close(60.0)
         ports.store.events.append([event(1, "run.completed", "run/other")])
         until(lambda: got == [1])
         time.sleep(0.2)
@@ -175,11 +174,11 @@ def test_the_end_of_its_own_run_ends_it_and_that_of_another_does_not(ports: Fake
 
 def test_the_end_of_the_run_counts_though_nobody_wants_its_type(ports: FakePorts) -> None:
     with following(ports, types=("line.*",)) as (follower, got):
-        follower.close(5.0)
+        follower.close(30.0)
         ports.store.events.append([event(1), event(2, "run.failed", "run/r1")])
         begin_s = time.monotonic()
         follower.join()
-        assert time.monotonic() - begin_s < 2
+        assert time.monotonic() - begin_s < 15
     assert got == [1]
 
 

@@ -127,11 +127,15 @@ def test_processes_that_are_killed_while_they_write_leave_one_whole_chain(store:
         for writer in writers:
             assert writer.stdout
             writer.stdout.readline()
+        until = time.monotonic() + 60
+        while not {"sk_0", "sk_1"} <= {line.entry.caller for line in store.audit.walk()}:
+            assert time.monotonic() < until
+            time.sleep(0.05)
         time.sleep(0.1)
         for writer in writers:
             time.sleep(chance.uniform(0, 0.05))
             writer.kill()
-            writer.communicate(timeout=10)
+            writer.communicate(timeout=60)
         verdict = verify(store.audit)
         assert verdict.broken is None, verdict
         assert (verdict.num_lines, verdict.hash) == store.audit.end()

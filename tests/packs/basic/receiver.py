@@ -96,7 +96,7 @@ def receiving(
         receiver.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until something holds."""
     end_s = time.monotonic() + seconds
     while not condition():

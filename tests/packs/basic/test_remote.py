@@ -159,8 +159,8 @@ def test_a_wait_beyond_the_timeout_is_not_begun(server: Server) -> None:
     server.says(b"busy", status=503, headers={"Retry-After": "60"})
     begin = time.monotonic()
     with pytest.raises(Unavailable, match="status 503"):
-        scalar(server, timeout_s=5)
-    assert time.monotonic() - begin < 2
+        scalar(server, timeout_s=30)
+    assert time.monotonic() - begin < 15
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_endless_answer_is_cut(server: Server) -> None:
 
 def test_a_server_that_fails_is_left_alone_by_all_for_a_while(server: Server) -> None:
     server.says(b"", status=500)
-    fields: dict[str, Any] = {"breaker_failures": 2, "breaker_pause_s": 0.3}
+    fields: dict[str, Any] = {"breaker_failures": 2, "breaker_pause_s": 1.0}
     for _ in range(2):
         with pytest.raises(Unavailable, match="status 500"):
             scalar(server, **fields)
@@ -211,7 +211,7 @@ def test_a_server_that_fails_is_left_alone_by_all_for_a_while(server: Server) ->
     assert len(server.asked) == 2
     server.answers.clear()
     server.says({"value": 1})
-    time.sleep(0.35)
+    time.sleep(1.05)
     assert isinstance(scalar(server, **fields), Scalar)
     assert isinstance(scalar(server, **fields), Scalar)
 

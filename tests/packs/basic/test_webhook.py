@@ -108,13 +108,13 @@ def test_the_run_itself_is_told_from_its_begin_and_nothing_older(ports: FakePort
 
 def test_the_end_of_the_run_is_sent_after_the_sink_was_closed(ports: FakePorts) -> None:
     ended = replace(crossing(1, short_type="run.failed"), source="/cases/street", subject="run/r1")
-    with receiving() as receiver, sending(ports, receiver.url, linger_s=5.0) as sink:
+    with receiving() as receiver, sending(ports, receiver.url, linger_s=30.0) as sink:
         sink.close()
         ports.store.events.append([ended])
         begin_s = time.monotonic()
         sink.settle()
         assert receiver.types == ["run.failed"]
-        assert time.monotonic() - begin_s < 2  # and nobody waits for the rest of the five seconds
+        assert time.monotonic() - begin_s < 15  # and nobody waits for the rest of the thirty seconds
 
 
 def test_an_event_on_a_sample_is_sent_at_once(ports: FakePorts) -> None:
@@ -127,7 +127,7 @@ def test_an_event_on_a_sample_is_sent_at_once(ports: FakePorts) -> None:
         begin_s = time.monotonic()
         sink.write([make_frame().with_prediction("line", finding)])
         until(lambda: receiver.taken)
-        assert time.monotonic() - begin_s < 1.0
+        assert time.monotonic() - begin_s < 20
 
 
 def test_what_fails_is_tried_again_with_the_same_id_and_in_order(ports: FakePorts) -> None:
@@ -152,21 +152,25 @@ def test_nothing_is_lost_while_the_receiver_is_down_and_over_a_restart(ports: Fa
     ports.store.events.append([crossing(300)])  # told by somebody while no run goes on
     with receiving(port) as receiver, sending(ports, url, run="r2"):
         ports.store.events.append([crossing(301)])
-        until(lambda: len(receiver.taken) == 301)
+        until(lambda: len(receiver.taken) == 301, 60)
         time.sleep(0.1)
 
         assert numbers(receiver) == list(range(1, 302))  # each once, in order
 
 
 def test_the_receiver_says_when_it_wants_to_be_asked_again(ports: FakePorts) -> None:
-    with receiving(answer=lambda number: 503 if number == 0 else 200) as receiver:
+    asked_s: list[float] = []
+
+    def answer(number: int) -> int:
+        asked_s.append(time.monotonic())
+        return 503 if number == 0 else 200
+
+    with receiving(answer=answer) as receiver:
         receiver.headers["retry-after"] = "1"
         with sending(ports, receiver.url):
             ports.store.events.append([crossing()])
-            until(lambda: receiver.messages)
-            begin_s = time.monotonic()
             until(lambda: receiver.taken)
-            assert 0.8 < time.monotonic() - begin_s < 3
+    assert 0.95 < asked_s[1] - asked_s[0] < 20
 
 
 def test_gone_ends_it_for_good_until_the_address_changes(ports: FakePorts) -> None:
@@ -174,7 +178,7 @@ def test_gone_ends_it_for_good_until_the_address_changes(ports: FakePorts) -> No
     with receiving(answer=lambda _: 410) as receiver:
         with sending(ports, receiver.url, name="erp"):
             ports.store.events.append([crossing(1), crossing(2)])
-            event = told.get(5)
+            event = told.get(20)
             assert isinstance(event, Event)
             assert event.subject == "webhook/erp"
         with sending(ports, receiver.url, name="erp", run="r2"):
@@ -235,14 +239,14 @@ def test_a_receiver_that_hangs_is_cut_off_and_harms_no_other(ports: FakePorts, t
     with (
         receiving() as slow,
         receiving() as good,
-        sending(ports, slow.url, name="slow", timeout_s=0.4),
+        sending(ports, slow.url, name="slow", timeout_s=1.0),
         sending(ports, good.url, name="good") as sink,
     ):
         trouble(slow)
         begin_s = time.monotonic()
         ports.store.events.append([crossing(number) for number in range(20)])
         sink.write([make_frame()])
-        assert time.monotonic() - begin_s < 0.2
+        assert time.monotonic() - begin_s < 0.8
         until(lambda: len(good.taken) == 20)
         until(lambda: len(slow.messages) >= 3)  # it was cut off, twice
         slow.behave = None
@@ -314,12 +318,18 @@ def test_the_certificate_is_checked_against_the_name_though_the_address_is_conne
         by_name = by_address.replace("127.0.0.1", "localhost")
         ports.store.events.append([crossing(0)])
         with capture_logs() as logs:
-            for name, url, ca in (("a", by_name, ""), ("b", by_address, str(certificate))):  # unknown; another name
+
+            def num_told() -> int:
+                return sum("certificate" in str(log).lower() for log in logs)
+
+            wrong = (("a", by_name, ""), ("b", by_address, str(certificate)))  # unknown; another name
+            for number, (name, url, ca) in enumerate(wrong, 1):
                 with sending(ports, url, name=name, ca=ca, run=""):
                     ports.store.events.append([crossing(1)])
-                    time.sleep(0.8)
+                    until(lambda number=number: num_told() == number)  # type: ignore[misc]
+                    time.sleep(0.3)
         assert receiver.messages == []
-        assert sum("certificate" in str(log).lower() for log in logs) == 2
+        assert num_told() == 2
         with sending(ports, by_name, name="c", ca=str(certificate), run=""):
             ports.store.events.append([crossing(2)])
             until(lambda: numbers(receiver) == [2])

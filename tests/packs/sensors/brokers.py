@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
+from tests.ports import free_port
 
 ADDRESS = os.environ.get("SIGHTLINE_TEST_MQTT", "127.0.0.1:1883")
 _MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -64,7 +65,7 @@ class Broker:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 30
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -104,11 +105,6 @@ def broker_in(folder: Path, *lines: str, started: bool = True) -> Iterator[Broke
         broker.kill()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 class Listener:
     """Hears topics of a broker, as somebody else's program does; with a name the broker keeps what it misses."""
 
@@ -118,9 +114,9 @@ class Listener:
         subscribed: Queue[bool] = Queue()
         self.client.on_subscribe = lambda *_: subscribed.put(True)
         self.client.subscribe([(topic, 1) for topic in topics])
-        subscribed.get(timeout=5)
+        subscribed.get(timeout=30)
 
-    def next(self, timeout_s: float = 10.0) -> tuple[str, Any]:
+    def next(self, timeout_s: float = 30.0) -> tuple[str, Any]:
         """Return topic and payload of the next message; JSON where it is that."""
         topic, text = self.heard.get(timeout=timeout_s)
         return topic, json.loads(text) if text.startswith("{") else text
@@ -166,5 +162,5 @@ def connected(url: str, name: str = "", heard: Callable[[str, bytes], None] = la
     client.on_connect = lambda *_: up.put(True)
     client.connect(host, int(port))
     client.loop_start()
-    up.get(timeout=5)
+    up.get(timeout=30)
     return client

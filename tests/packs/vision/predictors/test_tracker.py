@@ -259,7 +259,7 @@ def test_ten_tracks_cost_less_than_half_a_millisecond() -> None:
         sample(n / 10, boxes(*(at(60 + 70 * k + 2 * n, 250 + 10 * (k % 3)) for k in range(10)))) for n in range(100)
     ]
     spent = []
-    for before, after in pairwise([time.perf_counter(), *(_timed(tracker, each) for each in steps)]):
+    for before, after in pairwise([time.thread_time(), *(_timed(tracker, each) for each in steps)]):
         spent.append(after - before)
 
     assert np.median(spent) < 0.001  # measured 0.15 ms; the limit of the design is 0.5, doubled for a busy machine
@@ -267,4 +267,4 @@ def test_ten_tracks_cost_less_than_half_a_millisecond() -> None:
 
 def _timed(tracker: Tracker, each: Sample[Frame]) -> float:
     tracker.predict([each])
-    return time.perf_counter()
+    return time.thread_time()

@@ -85,7 +85,7 @@ class Scene:
         for _ in range(num):
             self.picture()
 
-    def stored(self, timeout_s: float = 5) -> dict[str, Any]:
+    def stored(self, timeout_s: float = 30) -> dict[str, Any]:
         """Return the data of the next event about media."""
         event = self.told.get(timeout_s)
         assert isinstance(event, Event), "nothing is told"
@@ -111,7 +111,7 @@ def visit(event: str, start_s: float, end_s: float | None) -> Finding:
     return Finding(name="x", event=event, subject="track/7", data={"visit": "v1", **encode_span(at(start_s), end)})
 
 
-def until(true: Callable[[], object], timeout_s: float = 5) -> None:
+def until(true: Callable[[], object], timeout_s: float = 30) -> None:
     end = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < end, "it does not come true"

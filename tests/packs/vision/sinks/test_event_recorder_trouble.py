@@ -153,7 +153,7 @@ def test_writing_does_not_wait_for_the_storage(scene: Make) -> None:
     release = Flag()
 
     def slow(key: str, data: BinaryIO | bytes) -> int:
-        release.wait(10)
+        release.wait(60)
         return Cupboard.put(cupboard, key, data)
 
     cupboard.put = slow  # type: ignore[method-assign]
@@ -161,7 +161,7 @@ def test_writing_does_not_wait_for_the_storage(scene: Make) -> None:
     begin_s = time.monotonic()
     for _ in range(300):
         world.picture(crossing())
-    assert time.monotonic() - begin_s < 5
+    assert time.monotonic() - begin_s < 30
     release.set()
     lost = [each for each in (world.stored() for _ in range(300)) if each["lost"]]
     assert {each["lost"] for each in lost} == {"too many events at once"}

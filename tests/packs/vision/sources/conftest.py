@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.packs.vision.sources.clips import make_clip
+from tests.ports import free_port
 
 SERVER = Path(__file__).parents[3] / "streams" / "rtsp_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's GStreamer bindings are built for it
@@ -84,10 +84,7 @@ def rtsp_server(loop_h264: Path) -> Iterator[Callable[..., RtspServer]]:
     servers: list[RtspServer] = []
 
     def make(*options: str) -> RtspServer:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        servers.append(RtspServer(loop_h264, port, options))
+        servers.append(RtspServer(loop_h264, free_port(), options))
         return servers[-1]
 
     yield make

@@ -48,14 +48,14 @@ class Reading:
         for sample in self.source.read():
             self.samples.append(sample)
 
-    def wait_for(self, what: Callable[[], Any], seconds: float = 10) -> None:
+    def wait_for(self, what: Callable[[], Any], seconds: float = 30) -> None:
         end_s = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < end_s, f"nothing within {seconds} s: {self.told}, {len(self.samples)} samples"
             assert self.thread.is_alive()
             time.sleep(0.01)
 
-    def wait_for_samples(self, num: int, seconds: float = 10) -> None:
+    def wait_for_samples(self, num: int, seconds: float = 30) -> None:
         """Wait for as many more."""
         before = len(self.samples)
         self.wait_for(lambda: len(self.samples) >= before + num, seconds)
@@ -70,6 +70,6 @@ def reading(url: str, **config: Any) -> Iterator[Reading]:
         yield reader
     finally:
         reader.stopping.set()
-        reader.thread.join(7)
+        reader.thread.join(20)
         assert not reader.thread.is_alive()
         assert reader.states[-1] is SourceState.STOPPED

@@ -126,19 +126,27 @@ def test_a_file_that_is_played_as_a_camera_keeps_a_ring(tmp_path: Path) -> None:
     thread.start()
     begun = context.now()
     time.sleep(2.5)
-    file = io.BytesIO()
     try:
-        clip = source.clip(begun + timedelta(seconds=1.5), begun + timedelta(seconds=2.2), file)
+        end_s = time.monotonic() + 20
+        while True:
+            file, now = io.BytesIO(), context.now()
+            try:
+                clip = source.clip(now - timedelta(seconds=1), now - timedelta(seconds=0.3), file)
+            except NotFound:  # a busy machine is behind
+                assert time.monotonic() < end_s
+                time.sleep(0.1)
+            else:
+                break
         with pytest.raises(NotFound):
             source.clip(begun, begun + timedelta(seconds=0.1), io.BytesIO())
         with pytest.raises(NotFound, match="still to come"):
             source.clip(begun, begun + timedelta(seconds=60), io.BytesIO())
     finally:
         stopping.set()
-        thread.join(5)
+        thread.join(20)
     file.seek(0)
     assert 15 <= len(frames(file)[0]) <= 35
-    assert clip.start <= begun + timedelta(seconds=1.5)
+    assert clip.start <= now - timedelta(seconds=1)
 
 
 def test_clips_are_made_by_many_threads_while_it_is_read(tmp_path: Path) -> None:
@@ -169,9 +177,11 @@ def test_clips_are_made_by_many_threads_while_it_is_read(tmp_path: Path) -> None
     for thread in threads:
         thread.start()
     time.sleep(2)
+    for _ in range(200):
+        time.sleep(0.1 if len(num) < 5 else 0)
     stopping.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
     assert errors == []
     assert len(num) >= 5
     assert 25 <= max(num) <= 40

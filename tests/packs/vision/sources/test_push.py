@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.packs.basic.receiver import until
 
 from sightline.core.errors import (
     ConfigError,
@@ -79,7 +80,7 @@ def read_in_a_thread(source: PushSource, stopping: Event) -> Iterator[list[Sampl
         yield samples
     finally:
         stopping.set()
-        thread.join(2)
+        thread.join(20)
         assert not thread.is_alive()
 
 
@@ -227,7 +228,7 @@ def test_many_threads_may_push_and_every_frame_is_read_or_counted() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        time.sleep(0.3)
+        until(lambda: len(samples) + pushed.dropped["overtaken"] == 200)
     assert len(samples) + pushed.dropped["overtaken"] == 200
     seqs = [sample.seq for sample in samples]
     assert seqs == sorted(set(seqs))

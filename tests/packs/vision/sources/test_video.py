@@ -14,6 +14,7 @@ import av
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from structlog.testing import capture_logs
+from tests.packs.basic.receiver import until
 from tests.packs.vision.sources.clips import make_clip
 
 from sightline.core.errors import ConfigError, FileMissing, InvalidMedia, SightlineError, SourceUnreachable
@@ -126,9 +127,9 @@ def test_it_ends_soon_after_it_is_told_to_stop(tmp_path: Path) -> None:
     samples: list[Sample[Frame]] = []
     thread = Thread(target=lambda: samples.extend(source.read()))
     thread.start()
-    time.sleep(0.3)
+    until(lambda: samples)
     stopping.set()
-    thread.join(1)
+    thread.join(20)
     assert not thread.is_alive()
     assert samples
 
@@ -245,9 +246,9 @@ def test_no_password_is_shown() -> None:
     thread = Thread(target=lambda: list(source.read()))
     with capture_logs() as logs:
         thread.start()
-        time.sleep(0.5)
+        until(lambda: (SourceState.BACKOFF, "connection refused") in states)
         stopping.set()
-        thread.join(3)
+        thread.join(20)
     assert (SourceState.BACKOFF, "connection refused") in states
     assert logs
     assert "secret" not in str(logs) + str(states)
@@ -259,9 +260,9 @@ def test_a_webcam_that_is_absent_is_tried_again_until_it_is_stopped() -> None:
     source = opened("/dev/video97", states=states, stopping=stopping)
     thread = Thread(target=lambda: list(source.read()))
     thread.start()
-    time.sleep(0.5)
+    until(lambda: [state for state, _ in states].count(SourceState.BACKOFF) >= 2)
     stopping.set()
-    thread.join(1)
+    thread.join(20)
     assert not thread.is_alive()
     kinds = [state for state, _ in states]
     assert kinds.count(SourceState.BACKOFF) >= 2

@@ -28,14 +28,14 @@ def second_of(path: Path, begin_s: float, first: int) -> Path:
 
 @contextmanager
 def hls(segments: list[Path]) -> Iterator[HttpCamera]:
-    """Serve a live playlist: a window of three segments of 1 s that goes on with the clock, round and round."""
+    """Serve a live playlist: a window of six segments of 1 s that goes on with the clock, round and round."""
     begun_s = time.monotonic()
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         if request.path.endswith(".m3u8"):
             first = int(time.monotonic() - begun_s)
             lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
-            for number in range(first, first + 3):
+            for number in range(first, first + 6):
                 lines += ["#EXTINF:1.0,", f"{number}.ts"]
             data, kind = "\n".join(lines).encode() + b"\n", "application/vnd.apple.mpegurl"
         else:
@@ -55,7 +55,7 @@ def test_a_live_playlist_is_followed(tmp_path: Path) -> None:
     segments = [second_of(tmp_path / f"{number}.ts", number, number) for number in range(20)]
     with hls(segments) as camera, reading(camera.url("/live.m3u8"), fps=5) as reader:
         assert reader.source.is_live
-        reader.wait_for_samples(25, 20)
+        reader.wait_for_samples(25)
     times = [sample.clocks.pts_s or 0 for sample in reader.samples]
     assert all(later - earlier == pytest.approx(0.2, abs=0.1) for earlier, later in pairwise(times[:25]))
 
@@ -80,7 +80,7 @@ def test_stamps_that_jump_repeat_and_go_back_never_stop_a_camera(tmp_path: Path,
             time.sleep(0.02)
 
     with HttpCamera(answer) as camera, capture_logs() as logs, reading(camera.url("/stream"), fps=fps) as reader:
-        reader.wait_for(lambda: reader.samples and reader.samples[-1].epoch == 2, 20)
+        reader.wait_for(lambda: reader.samples and reader.samples[-1].epoch == 2, 60)
     first = [sample for sample in reader.samples if sample.epoch == 1]
     times = [sample.clocks.pts_s or 0 for sample in reader.samples]
     assert all(later > earlier for earlier, later in pairwise(times))

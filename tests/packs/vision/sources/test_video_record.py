@@ -138,7 +138,7 @@ def test_the_second_input_may_come_and_go_and_the_first_does_not_notice(rtsp_ser
         later.clocks.monotonic_s - earlier.clocks.monotonic_s
         for earlier, later in zip(reader.samples, reader.samples[1:], strict=False)
     ]
-    assert max(gaps_s) < 0.5
+    assert max(gaps_s) < 2.5  # were it noticed: the timeout of 3 s
     assert {sample.epoch for sample in reader.samples} == {1}
     assert reader.states[:2] == [SourceState.CONNECTING, SourceState.LIVE]
     assert len(reader.states) == 3
@@ -149,7 +149,7 @@ def test_the_second_input_may_come_and_go_and_the_first_does_not_notice(rtsp_ser
 
 def _until_clip(reader: Reading, since: datetime | None = None) -> None:
     """Wait until there is a clip, of packets that came after `since`."""
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while True:
         assert time.monotonic() < end_s, "no clip"
         time.sleep(0.1)
@@ -211,7 +211,7 @@ def test_a_recorder_ends_with_its_source_even_where_the_reading_thread_is_lost()
     recorder.start()
     time.sleep(0.3)
     stopping.set()
-    end_s = time.monotonic() + 2
+    end_s = time.monotonic() + 20
     while any(thread.name == "record-door" for thread in enumerate_threads()):
         assert time.monotonic() < end_s
         time.sleep(0.02)
