@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import struct
 import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.serve.oip.nets import echo_net
+from tests.serve.photos import PHOTO, dog, saved
 from tests.servers import RunningServer, serving
 
-PHOTO = (Path(__file__).parents[1] / "data/photos/german-shepherd.jpg").read_bytes()
 LITE = "/v2/models/efficientnet-lite0/infer"
 ECHO = "/v2/models/echo-fp32/infer"
 GERMAN_SHEPHERD = 235
@@ -49,18 +47,6 @@ def refused(answer: httpx2.Response, *codes: str) -> str:
     assert problem["status"] == answer.status_code
     assert problem["cure"]
     return str(problem["detail"])
-
-
-def saved(picture: Image.Image, name: str, **how: Any) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, name, **how)
-    return data.getvalue()
-
-
-def dog() -> Image.Image:
-    with Image.open(io.BytesIO(PHOTO)) as picture:
-        picture.load()
-        return picture
 
 
 def huge() -> bytes:

@@ -11,9 +11,9 @@ import httpx2
 import numpy as np
 import pytest
 from tests.serve.oip.nets import echo_net
+from tests.serve.photos import PHOTO
 from tests.servers import RunningServer, serving
 
-PHOTO = (Path(__file__).parents[1] / "data/photos/german-shepherd.jpg").read_bytes()
 PICTURE = {"image": base64.b64encode(PHOTO).decode()}
 
 

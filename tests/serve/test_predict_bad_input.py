@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,9 +14,8 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from tests.serve.photos import PHOTO, dog, saved
 from tests.servers import RunningServer, serving
-
-PHOTO = (Path(__file__).parents[1] / "data/photos/german-shepherd.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +37,6 @@ def refused(answer: httpx2.Response, status: int, code: str) -> str:
     assert answer.headers["content-type"] == "application/problem+json"
     assert problem["cure"]
     return str(problem["detail"])
-
-
-def saved(picture: Image.Image, name: str, **how: Any) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, name, **how)
-    return data.getvalue()
-
-
-def dog() -> Image.Image:
-    with Image.open(io.BytesIO(PHOTO)) as picture:
-        picture.load()
-        return picture
 
 
 def best(answer: httpx2.Response) -> str:
