@@ -18,7 +18,7 @@ BODY = b'{"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(folder, [echo_net(folder / "echo-fp32.onnx", "FP32")], server__body_timeout_s=1.0) as running:
+    with serving(folder, [echo_net(folder / "echo-fp32.onnx", "FP32")], server__body_timeout_s=2.0) as running:
         yield running
 
 
@@ -163,6 +163,14 @@ def test_a_chunked_body_is_read(server: RunningServer) -> None:
         assert client.answer().json()["outputs"][0]["data"] == [1, 2, 3]
 
 
+def test_a_large_part_and_thousands_of_single_bytes_are_one_body(server: RunningServer) -> None:
+    parts = [b" " * 100_000 + BODY[:9], *(BODY[at : at + 1] for at in range(9, len(BODY))), *[b" "] * 20_000]
+    with connected(server.port) as client:
+        client.ask("POST", INFER, "Transfer-Encoding: chunked")
+        client.send(b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+        assert client.answer().json()["outputs"][0]["data"] == [1, 2, 3]
+
+
 def test_expect_continue_is_heeded(server: RunningServer) -> None:
     with connected(server.port) as client:
         client.ask("POST", INFER, "Expect: 100-continue", f"Content-Length: {len(BODY)}")
@@ -232,12 +240,12 @@ def test_an_error_without_a_body_keeps_the_connection(server: RunningServer) -> 
 @pytest.mark.parametrize("path", [INFER, "/predict", "/forward", "/api/v1/models"])
 def test_a_body_that_stalls_is_told_so_and_the_connection_ended(server: RunningServer, path: str) -> None:
     with connected(server.port) as client:
+        begin = time.monotonic()
         client.ask("POST", path, "Content-Type: application/json", "Content-Length: 100")
         client.send(b"{")
-        begin = time.monotonic()
         answer = client.answer()
         assert (answer.status, answer.code) == (504, "deadline_exceeded")
-        assert 0.8 < time.monotonic() - begin < 5
+        assert 1.8 < time.monotonic() - begin < 20
         assert client.is_closed()
 
 
@@ -245,7 +253,7 @@ def test_a_head_of_a_byte_now_and_then_is_told_so_and_the_connection_ended(serve
     with connected(server.port) as client:
         for byte in b"GET /livez":
             client.send(bytes([byte]))
-            time.sleep(0.05)
+            time.sleep(0.02)
         answer = client.answer()
         assert (answer.status, answer.code) == (408, "request_timeout")
         assert client.is_closed()
@@ -264,7 +272,7 @@ def test_a_head_that_comes_in_pieces_is_answered(server: RunningServer) -> None:
     with connected(server.port) as client:
         for piece in (b"GET /li", b"vez HTTP/1.1\r\nHo", b"st: localhost\r\n", b"\r\n"):
             client.send(piece)
-            time.sleep(0.1)
+            time.sleep(0.05)
         assert client.answer().status == 200
 
 

@@ -7,7 +7,7 @@ fetches cost the client its connection; what cannot be read as HTTP is told in t
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -95,6 +95,19 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()  # an error would be taken for the answer to one of those that wait
             return
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body: where nothing waits it is passed on as it is, for a large one is costly to copy."""
+        cycle: Any = self.cycle  # the type of its body is wider here
+        if self.parser.should_upgrade() or cycle.response_complete:
+            super().on_body(body)
+        elif not cycle.body:
+            cycle.body = body
+            cycle.message_event.set()
+        else:
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)  # what grows by many small parts must not be copied for each
+            super().on_body(body)
 
     def handle_websocket_upgrade(self) -> None:
         """Give the connection to the WebSocket, whose parser leaves a client waiting for ever after a long line."""
