@@ -16,7 +16,7 @@ from sightline.build.plugins import build_plugin
 from sightline.build.replacing import MAIN, source_entry
 from sightline.build.sources import make_source, source_specs
 from sightline.core.case import Case
-from sightline.core.errors import ConfigError
+from sightline.core.errors import ConfigError, NotFound
 from sightline.core.plugins import Context, Sink
 from sightline.core.ports import ArtifactStore, EventBus, Meter, Runtime
 from sightline.core.run import Run
@@ -191,6 +191,8 @@ def export_captures(context: CaseBuildContext, place: str, form: str, folder: Pa
             for sample in source.read():
                 sink.write([sample])
             found = dict(sink.facts)
+        except NotFound as error:  # the source knows a prefix; the caller may have named a folder
+            raise NotFound(f"There are no captures at {place!r}.", cure=error.cure) from None
         finally:
             sink.close()
             source.close()

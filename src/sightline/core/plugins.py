@@ -84,7 +84,10 @@ class Source(Plugin):
             SourceUnreachable: what it reads from does not answer, and it is not live.
             InvalidMedia: what it reads cannot be decoded.
         """
-        raise InvalidInput(f"{type(self).__name__} cannot be read as a stream.")
+        raise InvalidInput(
+            f"{type(self).__name__} cannot be read as a stream.",
+            cure="What it reads is submitted as a job: sightline submit CASE OBJECT",
+        )
 
     def push(self, data: bytes, media_type: str, time: datetime | None) -> None:
         """Take a sample from outside, which `read` yields; called by any thread, and never waits.

@@ -99,7 +99,7 @@ class _Watcher:
         typer.echo(f"{before}{self._words()}, in {self._folder}", err=self._as_json)
 
     def _words(self) -> str:
-        return f"{self._num_kept} pictures kept of {self._num_read}"
+        return f"{self._num_kept} {'picture' if self._num_kept == 1 else 'pictures'} kept of {self._num_read}"
 
     def _count(self) -> None:
         from sightline.core.ports import Gap

@@ -118,6 +118,8 @@ def add(
 def remove(
     context: typer.Context,
     ref: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A version that no alias points at.")],
+    *,
+    json: AsJson = False,
 ) -> None:
     """Remove a version of an added model, and its file; its number is not given again."""
     from sightline.core.model import split_ref  # with numpy, which help does without
@@ -127,7 +129,8 @@ def remove(
         name, version = split_ref(ref)
         if version is None:
             raise InvalidInput(f"{ref!r} names no version.", cure=f"Write {name}@VERSION: sightline models list")
-        typer.echo(f"removed {build.registry.remove(name, version).ref}")
+        gone = build.registry.remove(name, version)
+        print_json({"model": gone.ref, "removed": True}) if json else typer.echo(f"removed {gone.ref}")
 
 
 def _card_of(build: CaseBuildContext, file: Path, name: str | None) -> ModelCard:

@@ -62,6 +62,8 @@ def list_(
             return
         for run in found:
             typer.echo(_line(run))
+        if not found:
+            typer.echo("there is no such run" if case or state or kind else "there is no run yet", err=True)
 
 
 @app.command("show")
@@ -92,10 +94,14 @@ def show(context: typer.Context, run: RunId, *, json: AsJson = False) -> None:
 
 @app.command("cancel")
 def cancel(context: typer.Context, run: RunId, *, json: AsJson = False) -> None:
-    """End a job: at once where it waits, else as soon as its worker has seen it."""
+    """End a run: at once where nobody works on it, else as soon as who does has seen it."""
     session = session_of(context)
     with session.errors(), session.build() as build:
-        now = _jobs(build).cancel(_found(build, run).id)
+        from sightline.core.run import RunKind
+
+        found = _found(build, run)
+        is_job = found.kind is RunKind.JOB
+        now = _jobs(build).cancel(found.id) if is_job else build.store.runs.amend(found.id, cancel=True)
         print_json(run_facts(now)) if json else typer.echo(_line(now))
 
 
@@ -178,7 +184,10 @@ def schedules(context: typer.Context, *, json: AsJson = False) -> None:
 
 @app.command("unschedule")
 def unschedule(
-    context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")],
+    *,
+    json: AsJson = False,
 ) -> None:
     """Take a schedule away."""
     session = session_of(context)
@@ -188,6 +197,7 @@ def unschedule(
         except NotFound as error:
             error.cure = "See sightline runs schedules."
             raise
+        print_json({"name": name, "removed": True}) if json else typer.echo(f"removed {name}")
 
 
 def _one_of(words: type[StrEnum], value: str | None, option: str) -> StrEnum | None:

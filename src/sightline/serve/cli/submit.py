@@ -169,13 +169,14 @@ def stored_object(artifacts: ArtifactStore, name: str) -> str:
 
 
 def run_facts(run: Run) -> dict[str, Any]:
-    """Return a job as JSON."""
+    """Return a run as JSON."""
     from sightline.core.codec import encode_time
 
     times = {name: getattr(run, name) for name in ("created", "started", "finished", "deadline", "due")}
     return {
         "id": run.id,
         "case": run.case,
+        "kind": run.kind.value,
         "state": run.state.value,
         "spec": dict(run.spec),
         "status": dict(run.status),

@@ -68,7 +68,7 @@ class Captures(Source):
             seq += 1
         if not seq:
             raise NotFound(
-                f"There are no captures at {self.prefix or 'this place'!r}.",
+                f"There are no captures at {repr(self.prefix) if self.prefix else 'the top of the store'}.",
                 cure="Keep some with the sink capture, or with: sightline capture SOURCE --out DIR",
             )
 
