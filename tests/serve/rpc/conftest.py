@@ -43,7 +43,7 @@ def serving(
 
     def on_loop(work: Any) -> Any:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work, loop)
-        return future.result(20)
+        return future.result(60)
 
     async def made() -> tuple[RpcServer, int]:
         server = RpcServer(platform, counted, tracer)
@@ -55,7 +55,7 @@ def serving(
     finally:
         on_loop(server.stop())
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(30)
         loop.close()
         platform.close()
 

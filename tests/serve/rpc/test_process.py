@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import httpx2
 import numpy as np
 import pytest
 from tests.serve.oip.nets import echo_net, slow_net
 from tests.serve.processes import ServerProcess, server_process
 from tests.serve.rpc.conftest import Talk, infer_request
+from tests.serve.test_serve_process import refuses, until
 
 from sightline.serve.rpc.messages import message
 
@@ -28,10 +30,10 @@ pytestmark = [
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
-def slow_request(request_id: str = "") -> bytes:
+def slow_request(request_id: str = "", *, rows: int = 1) -> bytes:
     made = message("inference.ModelInferRequest")(model_name="slow", id=request_id)
-    made.inputs.add(name="x", datatype="FP32", shape=[1, 384, 384])
-    made.raw_input_contents.append(np.zeros((1, 384, 384), np.float32).tobytes())
+    made.inputs.add(name="x", datatype="FP32", shape=[rows, 384, 384])
+    made.raw_input_contents.append(np.zeros((rows, 384, 384), np.float32).tobytes())
     data: bytes = made.SerializeToString()
     return data
 
@@ -47,8 +49,19 @@ def talking(folder: Path, *, rounds: int, **env: str) -> Iterator[tuple[ServerPr
             yield server, channel
 
 
+def num_taken(server: ServerProcess) -> float:
+    """Return how many requests by gRPC the server has taken, those that it still works on too."""
+    lines = httpx2.get(server.url + "/metrics", timeout=60).text.splitlines()
+    answered = [line for line in lines if line.startswith('sightline_requests_total{method="RPC"')]
+    running: int = httpx2.get(server.url + "/readyz?verbose", timeout=60).json()["running_requests"]
+    return sum(float(line.rpartition(" ")[2]) for line in answered) + running - 1  # that was this one
+
+
 def test_what_was_taken_is_answered_and_an_idle_stream_does_not_keep_it(tmp_path: Path) -> None:
-    with talking(tmp_path, rounds=400) as (server, channel), ThreadPoolExecutor(2) as pool:
+    with (
+        talking(tmp_path, rounds=400, SIGHTLINE_SERVER__DRAIN_S="100") as (server, channel),
+        ThreadPoolExecutor(2) as pool,
+    ):
         infer = channel.unary_unary(INFER)
         infer(slow_request(), timeout=60)  # opens it
         idle, busy = Talk(channel), Talk(channel)
@@ -57,16 +70,16 @@ def test_what_was_taken_is_answered_and_an_idle_stream_does_not_keep_it(tmp_path
         busy.say(*(slow_request(str(number)) for number in range(3)))
         assert busy.hear().infer_response.id == "0"
         running = [pool.submit(infer, slow_request(), timeout=60) for _ in range(2)]
-        time.sleep(0.1)  # so that all of it has arrived
+        until(lambda: num_taken(server) == 7)
         begin_s = time.monotonic()
         server.signal(signal.SIGTERM)
         assert [busy.hear().infer_response.id for _ in range(2)] == ["1", "2"]
         assert busy.last() is grpc.StatusCode.UNAVAILABLE  # it may have more to say, which nobody hears
         assert idle.last() is grpc.StatusCode.UNAVAILABLE
         assert all(each.result() for each in running)
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
         sys.stdout.write(f"ended {time.monotonic() - begin_s:.1f} s after the signal\n")
-        assert time.monotonic() - begin_s < 5
+        assert time.monotonic() - begin_s < 60
         assert "Traceback" not in server.err, server.err
         assert '"http.response.status_code":5' not in server.err, server.err
 
@@ -75,22 +88,23 @@ def test_what_was_taken_is_answered_and_an_idle_stream_does_not_keep_it(tmp_path
 def test_what_takes_longer_than_the_drain_or_than_anybody_waits_is_broken_off(tmp_path: Path, num_signals: int) -> None:
     drain_s = 1 if num_signals == 1 else 30
     with (
-        talking(tmp_path, rounds=2400, SIGHTLINE_SERVER__DRAIN_S=str(drain_s)) as (server, channel),
+        talking(tmp_path, rounds=600, SIGHTLINE_SERVER__DRAIN_S=str(drain_s)) as (server, channel),
         ThreadPoolExecutor(4) as pool,
     ):
         infer = channel.unary_unary(INFER)
         infer(slow_request(), timeout=60)
-        running = [pool.submit(infer, slow_request(), timeout=60) for _ in range(4)]
-        time.sleep(0.3)
+        request = slow_request(rows=40)  # 40 times as long
+        running = [pool.submit(infer, request, timeout=100) for _ in range(4)]
+        until(lambda: num_taken(server) == 5)
         begin_s = time.monotonic()
-        for _ in range(num_signals):
+        server.signal(signal.SIGTERM)
+        if num_signals == 2:
+            until(lambda: refuses(server.port))  # two signals at once may be one
             server.signal(signal.SIGTERM)
-            time.sleep(0.5)
-        codes = {each.exception().code() for each in running if each.exception()}  # type: ignore[union-attr]
+        codes = [each.exception().code() if each.exception() else None for each in running]  # type: ignore[union-attr]
         broken_s = time.monotonic() - begin_s
         assert server.wait(60) == 0
-        assert codes <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-        assert codes
         sys.stdout.write(f"broken off after {broken_s:.1f} s: {codes}\n")
-        assert broken_s < 4
+        assert {*codes} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}, server.err
+        assert broken_s < 15, server.err
         assert "Traceback" not in server.err, server.err

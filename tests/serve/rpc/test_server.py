@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
@@ -12,7 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from grpc.aio import _server as grpc_server
 from tests.serve.rpc.conftest import serving
+from tests.serve.test_serve_process import until
 
 LIVE = "/inference.GRPCInferenceService/ServerLive"
 
@@ -49,7 +53,7 @@ def test_a_certificate_makes_the_port_speak_tls_only(tmp_path: Path) -> None:
         with grpc.secure_channel(f"127.0.0.1:{port}", trusted) as channel:
             assert channel.unary_unary(LIVE)(b"", timeout=20) == b"\x08\x01"
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as found:
-            channel.unary_unary(LIVE)(b"", timeout=5)
+            channel.unary_unary(LIVE)(b"", timeout=20)
         assert found.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -61,3 +65,25 @@ def test_a_platform_that_ends_is_not_ready_and_takes_no_calls(tmp_path: Path) ->
         with pytest.raises(grpc.RpcError) as found:
             channel.unary_unary("/inference.GRPCInferenceService/RepositoryIndex")(b"", timeout=20)
         assert found.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_where_grpc_cannot_drain_its_calls_are_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, over = grpc_server.Server.stop, Event()
+
+    async def fails(server: Any, grace: float | None) -> None:
+        if grace is not None:
+            raise RuntimeError("Something is wrong.")
+        await stop(server, grace)
+
+    def nothing() -> Iterator[bytes]:
+        over.wait(60)
+        yield b""
+
+    monkeypatch.setattr(grpc_server.Server, "stop", fails)
+    with serving(tmp_path) as (platform, port), grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(nothing(), timeout=60)
+        until(lambda: platform.num_running == 1)
+        platform.stopping = True
+        code = call.code()
+        over.set()
+    assert code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)

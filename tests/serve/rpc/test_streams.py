@@ -122,14 +122,14 @@ def test_a_caller_who_leaves_takes_his_messages_along(tmp_path: Path) -> None:
         talk.hear()
         talk.call.cancel()
         talk.end()
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 30
         while bodies.held or platform.num_running:
             assert time.monotonic() < end_s, (bodies.held, platform.num_running)
             time.sleep(0.01)
 
 
 def test_an_idle_stream_ends_with_the_server_and_one_that_was_ended_ends_well(tmp_path: Path) -> None:
-    with talking(tmp_path) as (platform, channel):
+    with talking(tmp_path, SIGHTLINE_SERVER__DRAIN_S="50") as (platform, channel):
         idle, done = Talk(channel), Talk(channel)
         for talk in (idle, done):
             talk.say(infer_request())
@@ -139,4 +139,4 @@ def test_an_idle_stream_ends_with_the_server_and_one_that_was_ended_ends_well(tm
         begin_s = time.monotonic()
         platform.stopping = True
         assert idle.last() is grpc.StatusCode.UNAVAILABLE
-        assert time.monotonic() - begin_s < 1
+        assert time.monotonic() - begin_s < 20

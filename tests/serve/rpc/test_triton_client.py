@@ -173,7 +173,7 @@ def test_compressed_requests_are_taken(client: Client, algorithm: str) -> None:
 
 
 def test_a_deadline_that_passes_ends_the_call(client: Client) -> None:
-    array = np.zeros((1, 384, 384), np.float32)
-    client.infer("slow", [asked("FP32", array)])  # opens it
+    client.infer("slow", [asked("FP32", np.zeros((1, 384, 384), np.float32))])  # opens it
+    array = np.zeros((16, 384, 384), np.float32)
     with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
         client.infer("slow", [asked("FP32", array)], client_timeout=0.02)

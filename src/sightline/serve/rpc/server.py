@@ -108,13 +108,19 @@ class RpcServer:
         while not platform.stopping:  # noqa: ASYNC110 - a signal says so, not the loop
             await asyncio.sleep(_ROUND_S)
         calls.end_waits()
-        ending = asyncio.ensure_future(server.stop(platform.context.settings.server.drain_s))
+        drain_s = platform.context.settings.server.drain_s
+        log.info("grpc drains", running=platform.num_running, seconds=drain_s)
+        ending = asyncio.ensure_future(server.stop(drain_s))
         while not ending.done() and not platform.is_hurried:
             await asyncio.wait([ending], timeout=_ROUND_S)
         if not ending.done():
             ending.cancel()
-            await asyncio.wait([ending])
+        error: BaseException | None
+        [error] = await asyncio.gather(ending, return_exceptions=True)
+        if error is not None:  # its calls would go on until their models are closed
+            log.warning("grpc breaks off calls", cause=str(error) or "told to end at once")
             await server.stop(None)
+        log.info("grpc has ended")
 
 
 def _credentials(cert: Path, key: Path) -> grpc.ServerCredentials:
