@@ -32,7 +32,7 @@ RUN = [
 _BLOCK = re.compile(r"^( *)```(\w+)([^\n`]*)\n(.*?)^\1```\s*$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 _EXITS = re.compile(r"exits=(\d+)")
-_TIMEOUT_S = 100
+_TIMEOUT_S = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROO
 
 @pytest.mark.parametrize("page", [page for page in RUN if not has_server(page)])
 @pytest.mark.service("mqtt")
+@pytest.mark.timeout(300)
 def test_every_block_of_the_page_does_what_it_says(page: str, desk: Path) -> None:
     if "mqtt://127.0.0.1:1883" in (ROOT / page).read_text("utf-8"):
         needs_broker()
@@ -28,7 +29,7 @@ def test_every_block_of_the_page_does_what_it_says(page: str, desk: Path) -> Non
 def needs_broker() -> None:
     """Skip where nobody listens at the address that the pages name."""
     try:
-        socket.create_connection(("127.0.0.1", 1883), timeout=2).close()
+        socket.create_connection(("127.0.0.1", 1883), timeout=20).close()
     except OSError:
         pytest.skip("no MQTT broker at 127.0.0.1:1883")
 

@@ -37,7 +37,7 @@ class RawAnswer:
 class RawClient:
     """One connection."""
 
-    def __init__(self, port: int, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, port: int, *, timeout_s: float = 30.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
         self._file = self.socket.makefile("rb")
 
@@ -91,7 +91,7 @@ class RawClient:
 
 
 @contextmanager
-def connected(port: int, *, timeout_s: float = 10.0) -> Iterator[RawClient]:
+def connected(port: int, *, timeout_s: float = 30.0) -> Iterator[RawClient]:
     """Connect, and hang up at the end."""
     client = RawClient(port, timeout_s=timeout_s)
     try:

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from select import select
+from threading import Event
 from typing import Any
 
 import grpc
@@ -78,12 +80,12 @@ def test_a_side_of_0_does_not_hide_sides_that_nobody_can_count(
 def test_millions_of_texts_are_refused_before_they_are_made(server: RunningServer, infer: str) -> None:
     num = 3_000_000
     head = json.dumps(tensor([num], "BYTES", parameters={"binary_data_size": 4 * num})).encode()
-    begin = time.monotonic()
+    begin_s = time.process_time()  # of the server too, which runs here; others on the machine do not count
     answer = posted(server, TEXTS, head + bytes(4 * num), f"Inference-Header-Content-Length: {len(head)}", infer)
 
     assert (answer.status, answer.code) == (400, "invalid_input")
     assert f"{num} texts" in answer.json()["detail"]
-    assert time.monotonic() - begin < 0.5  # they took 3 s, in which nobody else was answered
+    assert time.process_time() - begin_s < 1  # they took 3 s, in which nobody else was answered
 
 
 @pytest.mark.parametrize(("path", "name"), [("/forward", "inputs"), ("/predict", "image"), (ECHO, "inputs")])
@@ -129,7 +131,7 @@ def test_of_a_caller_without_a_key_grpc_reads_no_message(server: RunningServer) 
             pytest.raises(grpc.RpcError) as found,
         ):
             channel.unary_unary(INFER)(request.SerializeToString(), timeout=20)
-        end_s = time.monotonic() + 5
+        end_s = time.monotonic() + 30
         while not seen:  # the caller is told before the call is written down
             assert time.monotonic() < end_s
             time.sleep(0.01)
@@ -146,17 +148,17 @@ def test_a_call_whose_message_never_comes_is_ended(tmp_path: Any) -> None:
         serving(tmp_path, [net], server__grpc_port=0, server__body_timeout_s=0.3) as running,
         grpc.insecure_channel(f"127.0.0.1:{running.platform.grpc_port}") as channel,
     ):
-        begin = time.monotonic()
+        over = Event()
 
         def nothing() -> Iterator[bytes]:
-            time.sleep(2)
+            over.wait(30)
             yield b""
 
         with pytest.raises(grpc.RpcError) as found:
             channel.stream_unary(INFER)(nothing(), timeout=20)
+        over.set()
         assert found.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert "did not arrive" in str(found.value.details())
-        assert time.monotonic() - begin < 2
+        assert "did not arrive" in str(found.value.details())  # it is the server that gave up, not the caller
 
         with pytest.raises(grpc.RpcError) as found:
             channel.stream_unary(INFER)(iter(()), timeout=20)
@@ -192,28 +194,33 @@ def _answered(client: Any) -> bool:
         return False
 
 
+def _is_told(client: Any) -> bool:
+    """Return whether an answer is there for who looks."""
+    return bool(select([client.socket], [], [], 0.01)[0])
+
+
 def test_all_bodies_together_hold_no_more_than_a_bound(tmp_path: Any) -> None:
     part = bytes(900_000)
-    with serving(tmp_path, server__max_body_mb=1, server__body_timeout_s=5.0) as running, ExitStack() as stack:
+    with serving(tmp_path, server__max_body_mb=1, server__body_timeout_s=60.0) as running, ExitStack() as stack:
         clients = [stack.enter_context(connected(running.port)) for _ in range(24)]
         for client in clients:
             client.ask("POST", "/forward", "Content-Type: application/json", f"Content-Length: {1 << 20}")
             client.send(part)
-        end_s = time.monotonic() + 3
-        refused = 0
-        for client in clients:
-            client.socket.settimeout(max(0.05, min(0.3, end_s - time.monotonic())))
-            try:
-                answer = client.answer()
-            except TimeoutError:
-                continue
+        refused: set[int] = set()
+        end_s = time.monotonic() + 30
+        while len(refused) < 4:  # 16 MiB hold 18 of them
+            assert time.monotonic() < end_s, "nobody is refused"
+            refused = {number for number, client in enumerate(clients) if _is_told(client)}
+        time.sleep(0.5)
+        refused = {number for number, client in enumerate(clients) if _is_told(client)}
+        assert len(refused) < 12
+        for number in refused:
+            answer = clients[number].answer()
             assert (answer.status, answer.code) == (503, "overloaded")
             assert answer.headers["retry-after"]
-            refused += 1
-        assert 4 <= refused < 12  # 16 MiB hold 18 of them
         for client in clients:
             client.close()
-        end_s = time.monotonic() + 5
+        end_s = time.monotonic() + 30
         while asked(running.port, "POST", "/forward", body=b"{}" + b" " * 900_000).status == 503:
             assert time.monotonic() < end_s, "what was given up is counted still"
             time.sleep(0.05)
@@ -261,11 +268,11 @@ def test_a_stream_ends_when_its_key_is_revoked(server: RunningServer) -> None:
         client.ask("GET", f"/stream?access_token={shown}")
         assert client.answer().status == 200
         server.platform.context.store.keys.revoke(kept.id)
-        end_s = time.monotonic() + 8
+        end_s = time.monotonic() + 30
         while not client.socket.recv(1000).endswith(b"0\r\n\r\n"):  # the answer ends, the connection may stay
             assert time.monotonic() < end_s
         with pytest.raises(ConnectionClosed):
-            ws.recv(timeout=8)
+            ws.recv(timeout=30)
         assert ws.close_code == 1008
 
 

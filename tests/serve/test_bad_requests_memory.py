@@ -92,7 +92,7 @@ def test_of_a_gigabyte_no_more_than_the_limit_is_kept(server: ServerProcess, pat
         else:
             assert (answer.status, answer.code) == (413, "too_large")
         assert client.is_closed()
-        sending.join(10)
+        sending.join(30)
         assert not sending.is_alive()
     sys.stdout.write(f"{said} to {path}: {memory.grown_mb:.0f} MB more\n")
     assert memory.grown_mb < 80
@@ -106,11 +106,11 @@ def test_a_thousand_idle_connections_keep_nobody_from_an_answer(server: ServerPr
     if soft < 1200:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     before_mb, before_files = server.rss_mb, server.num_files
-    idle = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(1000)]
+    idle = [socket.create_connection(("127.0.0.1", server.port), 30) for _ in range(1000)]
     try:
         for client in idle[:500]:
             client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        with httpx2.Client(base_url=server.url, timeout=10) as busy:
+        with httpx2.Client(base_url=server.url, timeout=30) as busy:
             begin = time.monotonic()
             for _ in range(50):
                 assert busy.post(ECHO, content=BODY).status_code == 200
@@ -123,7 +123,7 @@ def test_a_thousand_idle_connections_keep_nobody_from_an_answer(server: ServerPr
     gone_by(lambda: server.num_files <= before_files + 5)
 
 
-def gone_by(true: object, *, seconds: float = 10) -> None:
+def gone_by(true: object, *, seconds: float = 30) -> None:
     assert callable(true)
     end_s = time.monotonic() + seconds
     while not true():
@@ -141,7 +141,7 @@ def test_who_fetches_no_answer_loses_the_connection(server: ServerProcess) -> No
     for _ in range(5):
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(10)
+        client.settimeout(30)
         client.connect(("127.0.0.1", server.port))
         client.sendall(
             f"POST {ECHO} HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: {len(head)}\r\n"
@@ -152,7 +152,7 @@ def test_who_fetches_no_answer_loses_the_connection(server: ServerProcess) -> No
         clients.append(client)
     try:
         gone_by(lambda: server.num_files >= before_files + 5)
-        gone_by(lambda: server.num_files <= before_files + 1, seconds=15)
+        gone_by(lambda: server.num_files <= before_files + 1)
     finally:
         for client in clients:
             client.close()
@@ -174,7 +174,7 @@ def test_two_thousand_requests_leave_nothing_behind(server: ServerProcess) -> No
             }
         ).encode()
         raw = bytes(4 * 384 * 384)
-        with httpx2.Client(base_url=server.url, timeout=10) as client:
+        with httpx2.Client(base_url=server.url, timeout=30) as client:
             for number in range(num):
                 match number % 8:
                     case 0 | 1 | 2:
@@ -205,12 +205,12 @@ def test_two_thousand_requests_leave_nothing_behind(server: ServerProcess) -> No
         return server.num_files, server.num_threads
 
     turbulence(400)
-    gone_by(lambda: httpx2.get(server.url + "/readyz?verbose").json()["running_requests"] == 1)
+    gone_by(lambda: httpx2.get(server.url + "/readyz?verbose", timeout=30).json()["running_requests"] == 1)
     time.sleep(0.5)
     files, threads = counted()
     before_mb = server.rss_mb
     turbulence(1600)
-    gone_by(lambda: httpx2.get(server.url + "/readyz?verbose").json()["running_requests"] == 1)
+    gone_by(lambda: httpx2.get(server.url + "/readyz?verbose", timeout=30).json()["running_requests"] == 1)
     gone_by(lambda: server.num_files <= files + 3)
     sys.stdout.write(f"after 2,000 requests: {server.rss_mb - before_mb:+.1f} MB, {counted()} files and threads\n")
     assert server.num_threads <= threads + 3

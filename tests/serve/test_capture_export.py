@@ -76,7 +76,7 @@ def test_ctrl_c_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     lines += [json.loads(line) for line in begun.stdout]
     begun.stdout.close()
 
-    assert begun.wait(30) == 130
+    assert begun.wait(60) == 130
     assert len(lines) < 8000
     kept = pictures(tmp_path / "set")
     assert sorted(tmp_path / line["picture"] for line in lines) == kept

@@ -121,7 +121,7 @@ def is_refused_by_socket(server: RunningServer, query: str, headers: dict[str, s
     """Return whether a WebSocket is closed for want of permission."""
     try:
         with connect(f"ws://{server.address}/ws{query}", additional_headers=headers) as made:
-            made.recv(timeout=5)
+            made.recv(timeout=30)
     except InvalidStatus as error:
         return error.response.status_code in (401, 403, 431)
     except ConnectionClosed as error:
@@ -169,7 +169,7 @@ def test_a_socket_opens_with_a_header_or_a_token_in_the_address(server: RunningS
     ):
         with connect(url, additional_headers=headers) as made:
             made.send('{"op":"ping"}')
-            assert made.recv(timeout=5) == '{"op":"pong"}'
+            assert made.recv(timeout=30) == '{"op":"pong"}'
     assert asked(server.port, "GET", f"{READ}?access_token={token}").status == 401  # not everywhere
 
 

@@ -64,10 +64,10 @@ def num_run(server: RunningServer) -> int:
 
 
 def asked_text(server: RunningServer, path: str) -> str:
-    return httpx2.get(server.url + path, timeout=10).text
+    return httpx2.get(server.url + path, timeout=30).text
 
 
-def until(true: Callable[[], bool], seconds: float = 15) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     end_s = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end_s, "it does not come about"
@@ -99,10 +99,9 @@ def test_a_deadline_is_heeded_while_a_request_waits(slower: RunningServer) -> No
     with ThreadPoolExecutor(4) as pool:
         running = [pool.submit(ask, slower) for _ in range(3)]
         until(lambda: slower.platform.num_running >= 3)
-        begin = time.monotonic()
         late = ask(slower, "X-Request-Timeout-Ms: 5")
         assert (late.status, late.code) == (504, "deadline_exceeded")
-        assert time.monotonic() - begin < 1
+        assert not all(each.done() for each in running)  # it has not waited for its turn
         assert [each.result().status for each in running] == [200] * 3
     assert ask(slower).status == 200
     assert num_run(slower) == before + 4  # the late one did not run
@@ -143,7 +142,7 @@ def three(tmp_path: Path) -> Iterator[tuple[RunningServer, httpx2.Client]]:
 def test_aliases_and_memory_change_under_load_and_nothing_fails(three: tuple[RunningServer, httpx2.Client]) -> None:
     server, client = three
     photo = (Path(__file__).parents[1] / "data/photos/goldfish.jpg").read_bytes()
-    over = Event()
+    over, told = Event(), list[str]()
 
     def ask_on(names: str) -> Counter[tuple[int, str]]:
         found: Counter[tuple[int, str]] = Counter()
@@ -154,6 +153,7 @@ def test_aliases_and_memory_change_under_load_and_nothing_fails(three: tuple[Run
                     said = answer.json()
                     model = said["predictions"]["model"]["model"] if answer.status_code == 200 else said["detail"]
                     found[answer.status_code, model] += 1
+                    told.append(model)
         return found
 
     with ThreadPoolExecutor(6) as pool:
@@ -163,7 +163,8 @@ def test_aliases_and_memory_change_under_load_and_nothing_fails(three: tuple[Run
             assert moved.status_code == 200, moved.text
             answer = client.post("/predict?model=a", content=photo).json()
             assert answer["predictions"]["model"]["model"] == f"a@{version}"
-            time.sleep(0.4)
+            told.clear()
+            until(lambda: f"a@{version}" in told)  # noqa: B023 - asked at once
         over.set()
         found = sum((future.result() for future in asking), Counter[tuple[int, str]]())
     assert {status for status, _ in found} == {200}, found

@@ -72,12 +72,12 @@ def worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, (folder / "worker.log").read_text()
+            assert process.wait(60) == 0, (folder / "worker.log").read_text()
 
 
 def asked(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -162,7 +162,7 @@ def test_a_worker_waits_for_a_database_that_is_away(folder: Path) -> None:
         assert "the worker waits" in process.stderr.readline()
         assert [asked(url + path)[0] for path in ("/livez", "/readyz", "/metrics")] == [200, 503, 200]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_without_any_worker_a_job_is_done_here(folder: Path) -> None:

@@ -83,7 +83,7 @@ def row(number: int) -> RequestRow:
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while not true():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.005)
@@ -170,7 +170,7 @@ def test_a_database_that_stays_away_does_not_hold_up_the_end(rows: Rows, make: M
     begin = time.monotonic()
     with capture_logs():
         log.close()
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20  # it is written again every minute
     assert log.num_lost == 2
 
 

@@ -30,7 +30,7 @@ def counts(server: ServerProcess, run: str, source: str = "main") -> dict[str, A
     return dict(found)
 
 
-def until(true: Any, seconds: float = 30) -> None:
+def until(true: Any, seconds: float = 60) -> None:
     end_s = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end_s, "it does not come true"

@@ -57,8 +57,8 @@ def test_it_is_ready_soon_and_says_where(tmp_path: Path) -> None:
     sightline(tmp_path, "models", "list")  # makes the database, which happens once
     with server_process(tmp_path) as server:
         assert httpx2.get(server.url + "/readyz", timeout=60).status_code == 200  # what it says is so
-        sys.stdout.write(f"ready after {server.ready_s:.2f} s, {server.rss_mb:.0f} MB\n")
-        assert server.ready_s < 6  # 0.7 s alone on the machine; the other tests run meanwhile
+        sys.stdout.write(f"ready after {server.ready_s:.2f} s, {server.ready_cpu_s:.2f} s of CPU\n")
+        assert server.ready_cpu_s < 4  # 0.7 s alone on the machine; the other tests run meanwhile
         assert "/docs" in server.err
         assert "warning" not in server.err
 
@@ -89,6 +89,8 @@ def test_under_load_whoever_is_let_in_is_answered(tmp_path: Path) -> None:
     net = echo_net(tmp_path / "echo.onnx", "FP32")
     body = b'{"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}'
 
+    answered: list[int] = []
+
     def ask_on(port: int) -> tuple[int, int]:
         """Ask, each time anew, until nobody listens; return how often it went well, and how often not."""
         good = bad = 0
@@ -108,14 +110,15 @@ def test_under_load_whoever_is_let_in_is_answered(tmp_path: Path) -> None:
             finally:
                 client.close()
             good, bad = good + (status == 200), bad + (status != 200)
+            answered.append(status)
 
     with server_process(tmp_path, net) as server, ThreadPoolExecutor(8) as pool:
         asking = [pool.submit(ask_on, server.port) for _ in range(8)]
-        time.sleep(1.5)
+        until(lambda: len(answered) > 100)
         server.signal(signal.SIGTERM)
         assert server.wait(60) == 0
         outcomes = [each.result() for each in asking]
-    assert sum(good for good, _ in outcomes) > 20
+    assert sum(good for good, _ in outcomes) > 100
     assert sum(bad for _, bad in outcomes) == 0
 
 
@@ -128,22 +131,22 @@ def test_streams_and_sockets_do_not_keep_it(tmp_path: Path) -> None:
         assert stream.answer().status == 200
         with connect(f"ws://127.0.0.1:{server.port}/ws") as socket_client:
             socket_client.send('{"op":"ping"}')
-            assert json.loads(socket_client.recv(timeout=5)) == {"op": "pong"}
+            assert json.loads(socket_client.recv(timeout=30)) == {"op": "pong"}
             begin = time.monotonic()
             server.signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            assert server.wait(60) == 0
             with pytest.raises(ConnectionClosed) as closed:
-                socket_client.recv(timeout=5)
+                socket_client.recv(timeout=30)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code in (1001, 1012)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 20  # the drain takes 30 s
         assert idle.is_closed()
         rest = b"".join(iter(lambda: stream.socket.recv(4096), b""))  # ends by the end of the chunks
         assert rest == b"" or rest.endswith(b"0\r\n\r\n")
 
 
 def test_the_second_signal_gives_up_what_runs(tmp_path: Path) -> None:
-    net = slow_net(tmp_path / "slow.onnx", rounds=2000)
+    net = slow_net(tmp_path / "slow.onnx", rounds=6000)
     with server_process(tmp_path, net) as server, ThreadPoolExecutor(4) as pool:
         running = waiting(pool, server, 4)
         server.signal(signal.SIGTERM)
@@ -157,7 +160,7 @@ def test_the_second_signal_gives_up_what_runs(tmp_path: Path) -> None:
 
 
 def test_what_takes_longer_than_the_drain_is_told_so(tmp_path: Path) -> None:
-    net = slow_net(tmp_path / "slow.onnx", rounds=2000)
+    net = slow_net(tmp_path / "slow.onnx", rounds=6000)
     with (
         server_process(tmp_path, net, env={"SIGHTLINE_SERVER__DRAIN_S": "1"}) as server,
         ThreadPoolExecutor(4) as pool,

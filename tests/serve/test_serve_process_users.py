@@ -19,6 +19,7 @@ import pytest
 from tests.programs import environment
 from tests.serve.conftest import PHOTOS, STREET
 from tests.serve.processes import server_process
+from tests.serve.test_serve_process import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
@@ -31,7 +32,7 @@ def test_on_a_public_address_one_key_is_made_and_shown_once(tmp_path: Path) -> N
         assert httpx2.get(server.url + "/livez", timeout=60).status_code == 200
         refused = httpx2.get(server.url + "/api/v1/models", timeout=60)
         assert refused.status_code == 401
-        time.sleep(0.3)
+        until(lambda: KEY.search(server.err) is not None)
         [key] = KEY.findall(server.err)
         for path in ("/api/v1/models", "/api/v1/keys", "/readyz?verbose"):
             assert (
@@ -50,8 +51,7 @@ def test_without_keys_on_a_public_address_it_warns(tmp_path: Path) -> None:
         assert httpx2.get(server.url + "/api/v1/models", timeout=60).status_code == 200
         [warning] = httpx2.get(server.url + "/readyz?verbose", timeout=60).json()["warnings"]
         assert "auth.mode is off" in warning
-        time.sleep(0.2)
-        assert "warning: " in server.err
+        until(lambda: "warning: " in server.err)
         assert "auth.mode is off" in server.err
         assert not KEY.search(server.err)
 

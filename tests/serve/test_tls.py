@@ -54,21 +54,21 @@ def test_https_and_grpc_are_served_with_the_files(tmp_path: Path) -> None:
     with server_process(tmp_path, *files) as server:
         assert server.scheme == "https"
         trusting = ssl.create_default_context(cafile=str(certificate))
-        with httpx2.Client(base_url=server.url, verify=trusting) as client:
+        with httpx2.Client(base_url=server.url, verify=trusting, timeout=30) as client:
             assert client.get("/livez").status_code == 200
             assert client.get("/api/v1/models").status_code == 200
         with pytest.raises(httpx2.ConnectError):
-            httpx2.get(server.url + "/livez")  # nobody else vouches for it
+            httpx2.get(server.url + "/livez", timeout=30)  # nobody else vouches for it
         with pytest.raises(httpx2.TransportError):
-            httpx2.get(server.url.replace("https", "http") + "/livez")
+            httpx2.get(server.url.replace("https", "http") + "/livez", timeout=30)
         credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
         with grpc.secure_channel(f"127.0.0.1:{grpc_port}", credentials) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            assert stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=10).live
+            assert stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=20).live
         with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             with pytest.raises(grpc.RpcError):
-                stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5)
+                stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=20)
 
 
 def test_files_that_do_not_do_are_told(tmp_path: Path) -> None:

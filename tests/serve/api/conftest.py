@@ -35,7 +35,7 @@ def problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-def soon(true: Callable[[], bool], within_s: float = 10.0) -> None:
+def soon(true: Callable[[], bool], within_s: float = 30.0) -> None:
     """Wait until something is true."""
     end_s = time.monotonic() + within_s
     while not true():

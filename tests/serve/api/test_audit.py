@@ -22,7 +22,7 @@ def test_calls_that_manage_are_bound_to_the_chain_and_admins_read_it(tmp_path: P
 
         def ask(method: str, path: str, scope: Scope | None) -> httpx2.Response:
             headers = {"X-API-Key": keys[scope]} if scope else {}
-            return httpx2.request(method, f"{server.url}/api/v1{path}", headers=headers)
+            return httpx2.request(method, f"{server.url}/api/v1{path}", headers=headers, timeout=30)
 
         assert ask("DELETE", "/runs/nowhere", Scope.MANAGE).status_code == 404
         assert ask("DELETE", "/runs/nowhere", None).status_code == 401

@@ -74,13 +74,13 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 def things(server: RunningServer, **sources: Any) -> dict[str, str]:
     """Make a model, jobs and a run with further sources, and return what paths may name."""
     made = {"name": "mine", "file": {"model": "efficientnet-lite0"}, "aliases": ["production"]}
-    assert httpx2.post(f"{server.url}/api/v1/models", json=made).status_code == 201
+    assert httpx2.post(f"{server.url}/api/v1/models", json=made, timeout=30).status_code == 201
     wish = {
         "case": "dummy_offline",
         "sources": {"door": {"use": "synthetic", "realtime": True, "fps": 2}, "phone": {"use": "push"}, **sources},
         "stands": True,
     }
-    answer = httpx2.post(f"{server.url}/api/v1/runs", json=wish)
+    answer = httpx2.post(f"{server.url}/api/v1/runs", json=wish, timeout=30)
     assert answer.status_code == 201, answer.text
     event = make_event("line.crossed", source=source_uri("dummy_offline", "door"), time=datetime.now(UTC), data={})
     server.platform.context.store.events.append([event])

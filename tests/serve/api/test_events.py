@@ -244,6 +244,6 @@ def test_media_need_the_scope_read(tmp_path: Any) -> None:
         key, kept = new_key("reader", [Scope.READ])
         server.platform.context.store.keys.add(kept)
         for path in (f"/api/v1/events/{event.id}", f"/api/v1/events/{event.id}/clip"):
-            problem(httpx2.get(f"{server.url}{path}"), 401, "unauthenticated")
-            problem(httpx2.get(f"{server.url}{path}", params={"access_token": key}), 401, "unauthenticated")
-            assert httpx2.get(f"{server.url}{path}", headers={"x-api-key": key}).status_code == 200
+            problem(httpx2.get(f"{server.url}{path}", timeout=30), 401, "unauthenticated")
+            problem(httpx2.get(f"{server.url}{path}", params={"access_token": key}, timeout=30), 401, "unauthenticated")
+            assert httpx2.get(f"{server.url}{path}", headers={"x-api-key": key}, timeout=30).status_code == 200

@@ -84,7 +84,7 @@ def test_what_happened_to_a_job_is_told(http: httpx2.Client) -> None:
 
 
 def test_a_job_that_waits_knows_its_place_and_is_cancelled(http: httpx2.Client) -> None:
-    first = submitted(http, parameters={"pause_s": 8})
+    first = submitted(http, parameters={"pause_s": 60})
     soon(lambda: http.get(f"/runs/{first}").json()["status"]["message"].startswith("part "))
     second, third = submitted(http), submitted(http)
     assert http.get(f"/runs/{third}").json()["queue"]["position"] == 2

@@ -47,7 +47,7 @@ def test_a_large_object_goes_there_and_back(http: httpx2.Client) -> None:
 
 def test_an_upload_that_breaks_off_leaves_what_was_there(server: RunningServer, http: httpx2.Client) -> None:
     assert http.put("/objects/uploads/torn", content=b"before").status_code == 201
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
         head = (
             f"PUT /api/v1/objects/uploads/torn HTTP/1.1\r\nHost: {server.address}\r\nContent-Length: {99 * MIB}\r\n\r\n"
         )

@@ -33,7 +33,7 @@ def test_the_committed_document_is_what_the_code_says() -> None:
 
 
 def test_the_server_gives_the_committed_document(server: RunningServer) -> None:
-    answer = httpx2.get(f"{server.url}/openapi.json")
+    answer = httpx2.get(f"{server.url}/openapi.json", timeout=30)
     assert answer.json() == json.loads(PLACE.read_text("utf-8"))
     assert answer.json()["openapi"].startswith("3.1")
 
@@ -64,9 +64,9 @@ def test_the_websocket_asked_by_plain_http_says_what_it_is(server: RunningServer
 
 
 def test_every_code_is_explained_where_problems_point(server: RunningServer) -> None:
-    problem = httpx2.get(f"{server.url}/api/v1/cases/nowhere").json()
+    problem = httpx2.get(f"{server.url}/api/v1/cases/nowhere", timeout=30).json()
     page, _, anchor = problem["type"].partition("#")
-    text = httpx2.get(f"{server.url}{page}").text
+    text = httpx2.get(f"{server.url}{page}", timeout=30).text
     assert f'id="{anchor}"' in text
     for kind in error_types():
         assert f'id="{kind.code.replace("_", "-")}"' in text
@@ -83,19 +83,19 @@ class _Links(HTMLParser):
 
 @pytest.mark.parametrize("page", ["/docs", "/docs/errors"])
 def test_a_page_names_files_of_this_server_alone(server: RunningServer, page: str) -> None:
-    answer = httpx2.get(f"{server.url}{page}")
+    answer = httpx2.get(f"{server.url}{page}", timeout=30)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     links = _Links()
     links.feed(answer.text)
     assert links.found
     for link in links.found:
         assert link.startswith(("/", "#")), link
-        assert httpx2.get(f"{server.url}{link}").status_code == 200 or link.startswith("#")
+        assert httpx2.get(f"{server.url}{link}", timeout=30).status_code == 200 or link.startswith("#")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_packed_files_come_as_the_caller_can_read_them(server: RunningServer, encoding: str) -> None:
-    answer = httpx2.get(f"{server.url}/docs/swagger-ui-bundle.js", headers={"accept-encoding": encoding})
+    answer = httpx2.get(f"{server.url}/docs/swagger-ui-bundle.js", headers={"accept-encoding": encoding}, timeout=30)
     assert answer.headers.get("content-encoding") == ("gzip" if encoding == "gzip" else None)
     assert len(answer.content) > 1_000_000
     assert b"SwaggerUIBundle" in answer.content
@@ -103,7 +103,7 @@ def test_packed_files_come_as_the_caller_can_read_them(server: RunningServer, en
 
 @pytest.mark.parametrize("file", ["../../serve/app.py", "..%2f..%2fpy.typed", "LICENSE", "swagger-ui.css.gz", "%00"])
 def test_no_other_file_is_given(server: RunningServer, file: str) -> None:
-    assert httpx2.get(f"{server.url}/docs/{file}").status_code in (400, 404)
+    assert httpx2.get(f"{server.url}/docs/{file}", timeout=30).status_code in (400, 404)
 
 
 @pytest.mark.service("Chromium")

@@ -38,13 +38,13 @@ def row(http: httpx2.Client, source: str) -> dict[str, Any]:
 
 
 def test_a_source_tells_all_that_a_tile_shows(http: httpx2.Client, run: str) -> None:
-    soon(lambda: row(http, "door")["fps"] is not None and row(http, "door")["cpu_ms_per_s"] is not None)
+    soon(lambda: (row(http, "door")["fps"] or 0) > 5 and row(http, "door")["cpu_ms_per_s"] is not None)
     door = row(http, "door")
     assert (door["run"], door["case"], door["state"], door["epoch"]) == (run, "dummy_offline", "live", 1)
     assert door["since"].endswith("Z")
     assert (door["wanted_fps"], door["size"], door["is_live"]) == (10, [320, 240], True)
-    assert 5 < door["fps"] < 15
-    assert door["age_s"] < 1
+    assert 0 < door["fps"] < 15
+    assert 0 <= door["age_s"] < 20
     assert door["cpu_ms_per_s"] > 0
     assert door["inference_ms"] > 0
     assert (door["reconnects"], door["stuck"]) == (0, 0)

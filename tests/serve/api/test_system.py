@@ -40,8 +40,11 @@ def logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_process_tells_what_it_takes(server: RunningServer, http: httpx2.Client, run: str) -> None:
-    for _ in range(3):
+    def has_worked() -> bool:
         httpx2.post(f"{server.url}/predict", content=PHOTO, headers={"content-type": "image/jpeg"}, timeout=30)
+        return any(each["batches"] >= 3 for each in http.get("/system").json()["models"])
+
+    soon(has_worked)  # it counts anew when it was measured, in an idle moment, and goes on with other threads
     soon(lambda: any(point["cameras"].get(f"{run}/door") for point in http.get("/system").json()["history"]))
     soon(lambda: http.get("/system").json()["stores"] != [])
     told = http.get("/system").json()
@@ -83,8 +86,7 @@ def test_a_camera_that_works_costs_more_than_one_that_waits(server: RunningServe
     run = http.post("/runs", json=wish).json()["id"]
     watch = server.platform.system
     soon(lambda: watch.cost_ms_per_s(run, "busy") is not None and watch.cost_ms_per_s(run, "idle") is not None)
-    time.sleep(2.5)
-    assert (watch.cost_ms_per_s(run, "busy") or 0) > 10 * (watch.cost_ms_per_s(run, "idle") or 0) + 5
+    soon(lambda: (watch.cost_ms_per_s(run, "busy") or 0) > 10 * (watch.cost_ms_per_s(run, "idle") or 0) + 5)
     http.delete(f"/runs/{run}")
 
 
@@ -104,8 +106,11 @@ def test_the_tail_of_the_log_is_read_on_from_where_one_was(http: httpx2.Client) 
     assert page["lost"] == 0
     log.error("second of ours")
     news = http.get("/log", params={"after": page["next"]}).json()
-    assert [line["message"] for line in news["items"]] == ["second of ours"]  # to look at the log is no news
-    assert http.get("/log", params={"after": news["next"]}).json()["items"] == []
+    messages = [line["message"] for line in news["items"]]  # runs of other tests may end meanwhile
+    assert "second of ours" in messages
+    later = [line["message"] for line in http.get("/log", params={"after": news["next"]}).json()["items"]]
+    assert "second of ours" not in later
+    assert "request answered" not in messages + later  # to look at the log is no news
     errors = http.get("/log", params={"after": page["next"], "level": "error"}).json()["items"]
     assert [line["message"] for line in errors] == ["second of ours"]
 

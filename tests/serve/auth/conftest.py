@@ -142,7 +142,7 @@ def make_gate(keys: MemoryKeys, clock: Turned) -> Iterator[MakeGate]:
         gate.close()
 
 
-def until(told: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+def until(told: Callable[[], bool], timeout_s: float = 30.0) -> bool:
     """Wait until `told` says yes, and return whether it did."""
     end_s = time.monotonic() + timeout_s
     while not told() and time.monotonic() < end_s:

@@ -34,7 +34,7 @@ def note(audit: AuditLog, number: int = 0, caller: Caller = ANNA, **others: Any)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 10
+    end_s = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < end_s
         time.sleep(0.01)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -158,12 +158,11 @@ def test_keys_are_fetched_and_an_unknown_one_is_asked_for_at_most_once_in_30_s(
 
 
 def test_a_provider_that_is_down_is_told_of_and_does_not_delay_the_start(make_gate: MakeGate, issuer: Issuer) -> None:
-    begin_s = time.monotonic()
-    gate = make_gate(jwks="http://127.0.0.1:9/keys?token=hidden", jwt_audience=AUDIENCE)
-    gate.start()
-
-    assert time.monotonic() - begin_s < 0.5
-    assert until(lambda: gate.warnings() != [])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gate = make_gate(jwks=f"http://127.0.0.1:{silent.getsockname()[1]}/keys?token=hidden", jwt_audience=AUDIENCE)
+        gate.start()
+        assert gate.warnings() == []  # it has begun, and the provider may still answer
+        assert until(lambda: gate.warnings() != [])
     (line,) = gate.warnings()
     assert "does not answer" in line
     assert "hidden" not in line

@@ -40,7 +40,7 @@ class Commands:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            heard = json.loads(self._socket.recv(20))
+            heard = json.loads(self._socket.recv(60))
             if heard.get("id") == number:
                 assert "error" not in heard, heard
                 return heard["result"]
@@ -68,7 +68,7 @@ class Page(Commands):
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def until(self, expression: str, timeout_s: float = 10) -> Any:
+    def until(self, expression: str, timeout_s: float = 30) -> Any:
         end = time.monotonic() + timeout_s
         while not (value := self.value(expression)):
             assert time.monotonic() < end, f"{expression} does not come true: {self.problems}"
@@ -141,7 +141,7 @@ def started(folder: Path, *flags: str) -> Iterator[Browser]:
     )
     try:
         told = profile / "DevToolsActivePort"
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not (told.is_file() and told.read_text().strip()):
             assert time.monotonic() < end, "the browser does not start"
             time.sleep(0.05)
@@ -151,4 +151,4 @@ def started(folder: Path, *flags: str) -> Iterator[Browser]:
             socket.send('{"id": 0, "method": "Browser.close"}')  # faster than a signal
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)

@@ -88,16 +88,16 @@ class Served:
 
     def begin(self) -> None:
         self._thread.start()
-        until(lambda: self.server.started or self.platform.failure, 20)  # a busy machine takes its time
+        until(lambda: self.server.started or self.platform.failure, 60)  # a busy machine takes its time
         assert self.platform.failure is None
         for thread in enumerate_threads():
             if thread.name == "warm":
-                thread.join(10)  # a platform that is closed while it warms a model is another file's matter
+                thread.join(30)  # a platform that is closed while it warms a model is another file's matter
 
     def end(self) -> None:
         self.platform.stopping = True
         self.server.should_exit = True
-        self._thread.join(15)
+        self._thread.join(30)
         assert not self._thread.is_alive(), "the server does not end"
         self._socket.close()
 
@@ -130,13 +130,13 @@ class Served:
         assert newest is not None
         relay = self.platform.relay
         relay.look_now()
-        until(lambda: relay._position is not None and relay._position >= newest, 20)
+        until(lambda: relay._position is not None and relay._position >= newest)
 
     @contextmanager
     def stream(self, query: str = "", after: str | None = None) -> Iterator[Iterator[Told]]:
         """Listen to `/stream`."""
         headers = {} if after is None else {"Last-Event-ID": after}
-        with httpx2.stream("GET", f"{self.url}/stream{query}", headers=headers, timeout=5) as answer:
+        with httpx2.stream("GET", f"{self.url}/stream{query}", headers=headers, timeout=30) as answer:
             assert answer.status_code == 200, answer.read()
             yield told(answer)
 
@@ -170,7 +170,7 @@ async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def until(happened: Callable[[], object], timeout_s: float = 5) -> None:
+def until(happened: Callable[[], object], timeout_s: float = 30) -> None:
     end = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < end, "it does not happen"

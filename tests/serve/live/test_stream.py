@@ -39,20 +39,20 @@ class TestWhatIsTold:
         assert (again.id, again.type, again.data) == (event.id, event.type, {"number": 3})
 
     def test_it_begins_with_how_soon_to_come_back_and_is_not_buffered(self, served: Served) -> None:
-        with httpx2.stream("GET", f"{served.url}/stream") as answer:
+        with httpx2.stream("GET", f"{served.url}/stream", timeout=30) as answer:
             assert next(answer.iter_lines()) == "retry: 2000"
             assert answer.headers["content-type"].startswith("text/event-stream")
             assert answer.headers["cache-control"].startswith("no-cache")
             assert answer.headers["x-accel-buffering"] == "no"
 
     def test_head_tells_the_headers_and_ends(self, served: Served) -> None:
-        answer = httpx2.head(f"{served.url}/stream", timeout=2)
+        answer = httpx2.head(f"{served.url}/stream", timeout=30)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
 
     def test_a_parameter_that_does_not_exist_is_refused(self, served: Served) -> None:
         for path in ("/stream?bogus=1", "/stream?types=line.*", "/stream.mjpeg?cases=yard"):
-            answer = httpx2.get(served.url + path, timeout=5)
+            answer = httpx2.get(served.url + path, timeout=30)
             assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
             assert "case" in answer.json()["cure"]
 
@@ -76,11 +76,14 @@ class TestWhatIsTold:
 
     def test_a_filter_that_is_none_is_refused(self, served: Served) -> None:
         for query in ("?type=No%20Type", "?case=,", "?case=" + "a," * 101, "?type=x/y"):
-            answer = httpx2.get(f"{served.url}/stream{query}", timeout=2)
+            answer = httpx2.get(f"{served.url}/stream{query}", timeout=30)
             assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input"), query
 
     def test_a_comment_comes_while_nothing_happens(self, tmp_path: Path) -> None:
-        with serving(tmp_path, heartbeat_s=0.1) as quiet, httpx2.stream("GET", f"{quiet.url}/stream") as answer:
+        with (
+            serving(tmp_path, heartbeat_s=0.1) as quiet,
+            httpx2.stream("GET", f"{quiet.url}/stream", timeout=30) as answer,
+        ):
             lines = islice((line for line in answer.iter_lines() if line.startswith(":")), 3)
             assert list(lines) == [": still here"] * 3
 
@@ -148,7 +151,8 @@ class TestComingBack:
         with serving(tmp_path) as served:
             served.record(3)
             with served.stream(after=old[0].id) as told:
-                time.sleep(1.2)  # by now the relay has told the bus of the last one
+                listening(served)
+                served.until_relayed()
                 served.publish(4, "line.crossed")
                 assert [each.number for each in islice(told, 5)] == ["gap", 1, 2, 3, 4]
 
@@ -157,7 +161,7 @@ class TestComingBack:
             assert next(told).data == {"num_lost": None}
 
     def test_an_id_of_a_megabyte_is_refused(self, served: Served) -> None:
-        assert httpx2.get(f"{served.url}/stream?last_event_id={'x' * 300}", timeout=2).status_code == 400
+        assert httpx2.get(f"{served.url}/stream?last_event_id={'x' * 300}", timeout=30).status_code == 400
 
 
 class TestTheEnd:
@@ -180,7 +184,7 @@ class TestTheEnd:
             begin = time.monotonic()
             served.platform.stopping = True
             assert list(told) == []
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 15  # the drain takes 30 s
 
     def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(self, served: Served) -> None:
         with socket.socket() as slow:
@@ -193,7 +197,7 @@ class TestTheEnd:
                 for number in range(250):
                     served.publish(begin * 250 + number)
                 time.sleep(0.005)
-            slow.settimeout(0.5)
+            slow.settimeout(30)
             got = b""
             while f'"number":{num * 250 - 1}}}'.encode() not in got:
                 got += slow.recv(1 << 16)

@@ -22,7 +22,7 @@ DRAWN = f"""(() => {{ const c = {CANVAS};
 
 
 def test_the_page_is_small_and_nothing_may_run_in_it_that_does_not_stand_in_it(served: Served) -> None:
-    answer = httpx2.get(f"{served.url}/viewer")
+    answer = httpx2.get(f"{served.url}/viewer", timeout=30)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert len(answer.content) < 30_000
     policy = answer.headers["content-security-policy"]

@@ -88,7 +88,7 @@ def test_who_does_not_want_to_wait_is_told_where_the_run_is(server: RunningServe
     assert status == 202
     assert answer["status"] in ("submitted", "running")
     assert headers["location"] == f"/api/v1/runs/{answer['run']}"
-    with urllib.request.urlopen(server.url + headers["location"], timeout=10) as shown:
+    with urllib.request.urlopen(server.url + headers["location"], timeout=30) as shown:
         assert json.load(shown)["metadata"] == {"job_uuid": wish["job_uuid"]}
     status, again, _ = asked(server.url, wish)
     assert (status, again["run"]) == (200, answer["run"])
@@ -194,7 +194,7 @@ def test_null_is_as_good_as_nothing_and_every_safe_character_is_taken() -> None:
 
 
 def test_health_has_the_names_of_the_contract(server: RunningServer) -> None:
-    with urllib.request.urlopen(f"{server.url}/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"{server.url}/health", timeout=30) as answer:
         health = json.load(answer)
     assert health["status"] == "healthy"
     assert isinstance(health["model_loaded"], bool)

@@ -14,7 +14,7 @@ from sightline.core.model import ModelCard
 
 def ask(server: RunningServer, model: str, *values: float) -> tuple[list[float], str | None]:
     tensor = {"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": list(values)}
-    answer = httpx2.post(f"{server.url}/v2/models/{model}/infer", content=json.dumps({"inputs": [tensor]}))
+    answer = httpx2.post(f"{server.url}/v2/models/{model}/infer", content=json.dumps({"inputs": [tensor]}), timeout=30)
     assert answer.status_code == 200, answer.text
     return answer.json()["outputs"][0]["data"], answer.headers.get("x-cache")
 
