@@ -54,14 +54,14 @@ short types, lower-case words joined by dots, by `Finding(event=...)`. Types tha
 _EXAMPLES = """
 ## Alarms, cameras and their media
 
-The data of every alarm has `start` and `end`: `end` is null while it goes on, and equals `start` for an instant. Events
-of one stay share the id `visit`; the start and the end of any other alarm share the id `alarm`. `xyxy` is the box of
-what it is about, in pixels of the picture. Of a camera that is lost, `start` is when its last picture came;
-`source.live` after an outage has both ends of it. An end that has a `reason` tells of what was cut off: the source was
-lost, changed or removed, or the run is over, so nobody saw how it went on. Of a source that somebody added, changed,
-removed or stopped through the API, `source.connecting` and `source.stopped` have `by`, who that was, as the audit line
-calls him. What belongs to an event as picture and clip is told by `capture.stored`, whose subject is the id of the
-event: see [record events](../how-to/record-events.md).
+The data of every alarm has `start` and `end`: `end` is null while it goes on, and equals `start` for an instant.
+Events of one stay share the id `visit`; the start and the end of any other alarm share the id `alarm`. `xyxy` is the
+box of what it is about, in pixels of the picture. Of a camera that is lost, `start` is when its last picture came;
+`source.live` after an outage has both ends of it. An end that has a `reason` tells of what was cut off: the source
+was lost, changed or removed, the run is over, or its process was killed, so nobody saw how it went on. Of a source
+that somebody added, changed, removed or stopped through the API, `source.connecting` and `source.stopped` have `by`,
+who that was, as the audit line calls him. What belongs to an event as picture and clip is told by `capture.stored`,
+whose subject is the id of the event: see [record events](../how-to/record-events.md).
 
 These examples are made by the code that makes the real ones.
 """

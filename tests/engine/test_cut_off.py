@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from threading import Event as Flag
 from threading import Thread
 from typing import Any, ClassVar
@@ -15,10 +16,13 @@ from tests.engine.job_world import JobWorld, Journal, make_case
 from tests.engine.plugins import Keep, Numbers
 
 from sightline.core.case import Case
+from sightline.core.codec import encode_time
 from sightline.core.events import Event
 from sightline.core.plugins import Context, Predictor, Source, SourceState
 from sightline.core.prediction import Finding, Findings
+from sightline.core.run import Run
 from sightline.core.sample import Sample
+from sightline.engine.record import fail_dead_runs
 from sightline.engine.streams import StreamRun
 from sightline.packs.basic.collectors import Latest
 from sightline.testing.fakes import make_reading
@@ -255,3 +259,58 @@ def test_who_asked_is_told_with_what_follows_from_it_and_no_more(world: World) -
         until(lambda: len(world.recorded(stream.run, ["source.stopped"])) == 2)
     told = {event.source.rpartition("/")[2]: event.data.get("by") for event in world.recorded(stream.run, ["source.*"])}
     assert told == {"brief": None, "gate": "bob"}
+
+
+@dataclass(kw_only=True)
+class Over(Predictor):
+    """Tells that a limit is passed, and now and then that a stay is long, and no end of either."""
+
+    def predict(self, samples: Sequence[Sample[Any]]) -> Sequence[Findings]:
+        return [Findings(items=self._found(sample)) for sample in samples]
+
+    def _found(self, sample: Sample[Any]) -> tuple[Finding, ...]:
+        span = {"start": encode_time(sample.time), "end": None}
+        if sample.seq == 0:
+            begun = {"alarm": f"{sample.source} over", "state": "start", "limit": 1, **span}
+            return (
+                Finding(name="over", event="count.over", subject="zone/yard", data=begun),
+                Finding(name="entered", event="zone.entered", data={"visit": f"{sample.source} stay", **span}),
+                Finding(name="odd", event="mine.began", data={"alarm": f"{sample.source} mine", **span}),
+            )
+        long = {"visit": f"{sample.source} stay", "duration_s": 1, **span}
+        return (Finding(name="dwell", event="zone.dwell", data=long),)
+
+
+@pytest.mark.parametrize("restart", ["always", "never"])
+def test_what_a_killed_process_left_open_ends_when_its_run_is_taken_up_or_fails(lone: World, restart: str) -> None:
+    case = Case(name="yard", sources={"gate": Numbers(num=3)}, stages={"analytics": {"over": Over()}})
+    before = lone.stream(case)
+    before.execute()
+    begun = lone.recorded(before.run, ["count.over", "zone.*", "mine.*"])
+    runs, events = lone.ports.store.runs, lone.ports.store.events
+    killed = runs.create(Run(case="yard", restart=restart), worker="dead", lease=timedelta(0))
+    events.append([replace(each, id=f"{each.id}-2", data={**each.data, "run": killed.id}) for each in begun])
+
+    for _ in range(2):  # a second time there is nothing to end
+        if restart == "always":
+            again = StreamRun(case, Context(ports=lone.ports), runs.claim(killed.id, "here"), stands=True)
+            again.stop(give_back=True)
+            again.execute()
+        else:
+            fail_dead_runs(lone.ports)
+
+    ends = [event for event in lone.recorded(killed, ["count.*", "zone.*", "mine.*"]) if event.data["end"]]
+    assert sorted((event.short_type, event.data.get("state")) for event in ends) == [
+        ("count.over", "end"),
+        ("zone.left", None),
+    ]
+    for event in ends:
+        first = next(each for each in begun if {"alarm", "visit"} & each.data.keys() and _key(each) == _key(event))
+        assert event.data["start"] == first.data["start"] < event.data["end"] == encode_time(begun[-1].time)
+        assert event.data["reason"] == "the process was killed"
+        assert (event.source, event.subject) == (first.source, first.subject)
+    assert not [event for event in lone.recorded(before.run) if event.data.get("reason") == "the process was killed"]
+
+
+def _key(event: Event) -> str:
+    return str(event.data.get("alarm") or event.data["visit"])

@@ -1,4 +1,4 @@
-"""A server that is killed while it makes clips: the next one says of each that it is lost."""
+"""A server that is killed: the next one says of the clips that they are lost, and ends the visits that went on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ stages:
     found: {{use: detector, model: nanodet-m, classes: [person], threshold: 0.2}}
     people: {{use: tracker, of: found}}
     pavement: {{use: line-counter, of: people, lines: {{pavement: [[588, 170], [616, 450]]}}}}
+    street:
+      use: zone-counter
+      of: people
+      zones: {{street: [[0, 0], [1, 0], [1, 1], [0, 1]]}}
+      unit: relative
+      over: 0
 sinks:
   - {{use: event-recorder, types: [line.*], pre_s: 1, post_s: 30}}
 """
 
 
-def crossings(server: ServerProcess) -> list[dict[str, Any]]:
-    answer = httpx2.get(server.url + "/api/v1/events?type=line.*&order=asc&limit=500", timeout=60)
+def alarms(server: ServerProcess, types: str = "line.*") -> list[dict[str, Any]]:
+    answer = httpx2.get(f"{server.url}/api/v1/events?type={types}&order=asc&limit=500", timeout=60)
     found: list[dict[str, Any]] = answer.json()["items"]
     return found
 
@@ -40,17 +46,20 @@ def until(true: Any, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_clips_that_a_killed_server_was_making_are_told_as_lost(tmp_path: Path) -> None:
+def test_clips_of_a_killed_server_are_told_as_lost_and_its_visits_end(tmp_path: Path) -> None:
     write_case(tmp_path, "street", CASE)
     with server_process(tmp_path, "street", "--run") as first:
-        until(lambda: len(crossings(first)) >= 2 and all(each["media"] for each in crossings(first)))
-        before = {each["id"] for each in crossings(first) if each["media"]}  # a picture, and a clip to come
+        until(lambda: len(alarms(first)) >= 2 and all(each["media"] for each in alarms(first)))
+        before = {each["id"] for each in alarms(first) if each["media"]}  # a picture, and a clip to come
+        lasting = alarms(first, "zone.*,count.*")
+        visits = {key_of(each) for each in lasting if each["data"]["end"] is None}
+        assert visits - {key_of(each) for each in lasting if each["data"]["end"] is not None}  # somebody is there
         first.signal(signal.SIGKILL)
         first.wait(60)
 
     with server_process(tmp_path, "street", "--run") as second:
-        until(lambda: all(each["media"]["lost"] for each in crossings(second) if each["id"] in before))
-        for each in (each for each in crossings(second) if each["id"] in before):
+        until(lambda: all(each["media"]["lost"] for each in alarms(second) if each["id"] in before))
+        for each in (each for each in alarms(second) if each["id"] in before):
             assert each["media"]["lost"] == "the process ended before it was made"
             assert each["media"]["clip"] is None
             picture = httpx2.get(second.url + each["media"]["thumbnail"], timeout=60)
@@ -58,11 +67,19 @@ def test_clips_that_a_killed_server_was_making_are_told_as_lost(tmp_path: Path) 
             missing = httpx2.get(f"{second.url}/api/v1/events/{each['id']}/clip", timeout=60)
             assert missing.status_code == 404
             assert "the process ended" in missing.json()["detail"]
-        until(lambda: [each for each in crossings(second) if is_young(each)])
-        for each in (each for each in crossings(second) if is_young(each)):  # those that it makes itself
+        ends = [each for each in alarms(second, "zone.*,count.*") if each["data"]["end"] is not None]
+        assert visits <= {key_of(each) for each in ends}
+        cut_off = [each for each in ends if each["data"].get("reason") == "the process was killed"]
+        assert {each["type"].split(".", 2)[2] for each in cut_off} == {"zone.left.v1", "count.over.v1"}
+        until(lambda: [each for each in alarms(second) if is_young(each)])
+        for each in (each for each in alarms(second) if is_young(each)):  # those that it makes itself
             assert each["media"] is None or each["media"]["lost"] is None
 
 
 def is_young(event: dict[str, Any]) -> bool:
     """True for an event of the second process, which began a new epoch."""
     return not event["data"]["sample"].startswith("main/1/")
+
+
+def key_of(event: dict[str, Any]) -> str:
+    return str(event["data"].get("visit") or event["data"]["alarm"])

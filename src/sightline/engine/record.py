@@ -21,6 +21,7 @@ from sightline.core.prediction import JsonObject
 from sightline.core.run import Run, RunKind, RunState
 from sightline.engine.outbox import Outbox
 from sightline.engine.surroundings import as_ours
+from sightline.engine.unended import ends_of
 
 log = structlog.get_logger()
 _GRACE_S = 0.5  # what the end waits for a report that is on its way
@@ -67,7 +68,7 @@ class RunRecord:
         else:
             if spec != self.run.spec:
                 self.run = self._ports.store.runs.amend(self.run.id, spec=spec)
-            self._outbox.tell(started)
+            self._outbox.tell(started, *ends_of(self._ports.store.events, self.run))
         self.begun = True
         return self.run
 
@@ -160,13 +161,14 @@ def fail_dead_runs(ports: Ports) -> None:
 
     def told(run: Run) -> list[Happening]:
         return [
+            *ends_of(ports.store.events, run),
             make_event(
                 "run.failed",
                 source=source_uri(run.case),
                 subject=f"run/{run.id}",
                 time=datetime.now(UTC),
                 data={"run": run.id, "metadata": dict(run.metadata), "error": run.error, "status": run.status},
-            )
+            ),
         ]
 
     ports.store.runs.expire(told)
