@@ -27,8 +27,6 @@ from sightline.packs.vision.sources.packets import Ring
 from sightline.packs.vision.sources.recording import Recorder
 from sightline.packs.vision.sources.video import VideoSource
 
-pytestmark = pytest.mark.alone
-
 MakeServer = Callable[..., RtspServer]
 
 
