@@ -40,6 +40,11 @@ export function has(key: string): boolean {
   return key in texts;
 }
 
+/** Return the word of a page; of one that there is not, that there is none. */
+export function pageWord(page: string): string {
+  return t(has(`nav.${page}`) ? `nav.${page}` : "shell.page.none");
+}
+
 /** Return a text, `{name}` in it replaced by values. An unknown key shows itself: a test finds it. */
 export function t(key: string, values?: Values): string {
   const text = texts[key] ?? key;

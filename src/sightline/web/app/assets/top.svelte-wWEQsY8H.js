@@ -1,1 +1,0 @@
-import{et as e,ot as t}from"./i18n.svelte-C12ygZF-.js";var n=t({status:null,crumbs:[]});function r(t,r=()=>[]){e(()=>(n.status=t,n.crumbs=r(),()=>{n.status=null,n.crumbs=[]}))}export{r as n,n as t};
