@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from sightline.core.errors import InvalidInput
 from sightline.core.model import ModelCard, TensorSpec
 from sightline.core.ports import Array, Runtime, Session, Tensors
 from sightline.core.stores import ModelStore
+from sightline.engine.layouts import num_cores
 from sightline.engine.registry import ModelRegistry
 from sightline.engine.sessions import ModelSessions, SessionLayout
 
@@ -70,6 +71,25 @@ class OwnRuntime(Runtime):
 
     def devices(self) -> Sequence[str]:
         return ("cpu",)
+
+
+class Clock:
+    """Time that passes by the calls of models alone, so that a busy machine changes nothing; a call has a core."""
+
+    def __init__(self) -> None:
+        self._cores = [0.0] * num_cores()  # when each is free
+        self._lock = Lock()
+
+    def now(self) -> float:
+        with self._lock:
+            self._cores = [max(self._cores)] * len(self._cores)
+            return self._cores[0]
+
+    def spend(self, seconds: float, *, side_by_side: int = 1) -> None:
+        """Take the first core that is free of as many as may work side by side."""
+        with self._lock:
+            first = self._cores.index(min(self._cores[:side_by_side]))
+            self._cores[first] += seconds
 
 
 def no_store() -> ModelStore:

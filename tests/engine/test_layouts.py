@@ -6,12 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.engine.bench import Bench, x
+from tests.engine.bench import Bench, Clock, x
 from tests.engine.nets import doubling_net
 
 from sightline.adapters.runtime_onnx import OnnxRuntime
@@ -22,25 +22,6 @@ from sightline.engine.layouts import Layout, LayoutFiles, SessionLayout, made_up
 from sightline.engine.measuring import Disturbed, OutOfTime, Stopwatch, best_batch
 
 OPEN = SessionLayout(num_workers=None, max_batch=None)
-
-
-class Clock:
-    """Time that passes by the calls of models alone, so that a busy machine changes nothing; a call has a core."""
-
-    def __init__(self) -> None:
-        self._cores = [0.0] * num_cores()  # when each is free
-        self._lock = Lock()
-
-    def now(self) -> float:
-        with self._lock:
-            self._cores = [max(self._cores)] * len(self._cores)
-            return self._cores[0]
-
-    def spend(self, seconds: float, *, side_by_side: int = 1) -> None:
-        """Take the first core that is free of as many as may work side by side."""
-        with self._lock:
-            first = self._cores.index(min(self._cores[:side_by_side]))
-            self._cores[first] += seconds
 
 
 class PricedSession(Session):

@@ -17,7 +17,7 @@ PHOTO = Path(__file__).parents[1] / "data/photos/german-shepherd.jpg"
 
 def row_of(server: RunningServer, request_id: str) -> RequestRow:
     """Return what the database has of a request; it is written in batches, a moment later."""
-    end_s = time.monotonic() + 15
+    end_s = time.monotonic() + 40
     while True:
         rows = [row for _, row in server.platform.context.store.requests.list() if row.id == request_id]
         if rows:

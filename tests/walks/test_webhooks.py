@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import time
 from pathlib import Path
 
 from tests.packs.basic.receiver import receiving, until
@@ -94,9 +93,9 @@ def test_a_killed_process_loses_no_event(tmp_path: Path) -> None:
         )
         until(lambda: len(receiver.taken) > 10, 40)
         receiver.answer = lambda _: 500
-        time.sleep(0.5)
+        until(lambda: set(receiver.ids) < set(recorded(tmp_path)), 40)
         os.kill(begun.pid, signal.SIGKILL)
-        begun.wait(10)
+        begun.wait(30)
         kept = recorded(tmp_path)
         assert set(receiver.ids) < set(kept)
         receiver.answer = lambda _: 200

@@ -42,7 +42,7 @@ def database() -> Iterator[tuple[str, Engine]]:
         give_up("psycopg is not installed")
     server = make_url(os.environ.get("SIGHTLINE_TEST_POSTGRES", DEFAULT))
     engine = create_engine(
-        server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3}, poolclass=NullPool
+        server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 30}, poolclass=NullPool
     )
     name = f"sightline_test_{uuid4().hex[:12]}"
     try:

@@ -61,7 +61,7 @@ class RtspServer:
 
 def has_gstreamer() -> bool:
     try:
-        return not subprocess.run([SYSTEM_PYTHON, "-c", CHECK], capture_output=True, timeout=30, check=False).returncode
+        return not subprocess.run([SYSTEM_PYTHON, "-c", CHECK], capture_output=True, timeout=90, check=False).returncode
     except (OSError, subprocess.TimeoutExpired):
         return False
 
