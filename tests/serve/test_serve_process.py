@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
-from tests.programs import sightline
+from tests.programs import environment, sightline
 from tests.serve.conftest import PHOTOS, STREET, only_cause, write_case
 from tests.serve.oip.nets import echo_net, slow_net
 from tests.serve.processes import ServerProcess, server_process
@@ -61,6 +62,29 @@ def test_it_is_ready_soon_and_says_where(tmp_path: Path) -> None:
         assert server.ready_cpu_s < 4  # 0.7 s alone on the machine; the other tests run meanwhile
         assert "/docs" in server.err
         assert "warning" not in server.err
+
+
+_WHAT_STAYS = """
+import gc, os, signal
+from sightline.build import CaseBuildContext
+from sightline.serve.cli.serve import serve_until_told
+from sightline.settings import load_settings
+
+def begin(platform, url):
+    with open("counts", "w") as file:
+        print(gc.get_freeze_count(), len(gc.get_objects()), file=file)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with CaseBuildContext(load_settings(overrides={"server.port": 0})) as build:
+    serve_until_told(build, [], begin=begin)
+"""
+
+
+def test_what_is_there_from_the_start_is_not_looked_through_by_the_collector_again(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", _WHAT_STAYS]
+    subprocess.run(program, cwd=tmp_path, env=environment(tmp_path), capture_output=True, timeout=60, check=True)
+    num_frozen, num_others = map(int, (tmp_path / "counts").read_text().split())
+    assert num_frozen > 10 * num_others
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

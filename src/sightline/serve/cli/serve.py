@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -82,6 +83,7 @@ def serve_until_told(
     platform = Platform(build, wanted, start_cases=run)
 
     def begun() -> None:
+        gc.freeze()  # what is there stays: to look through it again and again holds all requests up, 50 ms each time
         url = announce(platform, address)
         if begin is not None:
             threading.Thread(target=begin, args=(platform, url), name="begin", daemon=True).start()
