@@ -248,10 +248,10 @@ def test_who_manages_cameras_reads_no_files_of_this_machine(server: RunningServe
 
 
 def test_he_may_look_at_cameras_and_an_admin_at_files_too(server: RunningServer, manage: str) -> None:
-    closed = socket.create_server(("127.0.0.1", 0))
-    port = closed.getsockname()[1]
-    closed.close()
-    answer = posted(server, "/api/v1/sources/probe", {"url": f"http://127.0.0.1:{port}/x"}, manage)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
+        answer = posted(server, "/api/v1/sources/probe", {"url": url}, manage)
     assert (answer.status, answer.code) == (503, "source_unreachable")
     answer = posted(server, "/api/v1/sources/probe", {"url": "/nothing.mp4"}, bearer(server, Scope.ADMIN))
     assert (answer.status, answer.code) == (404, "file_missing")

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -255,10 +255,12 @@ def test_an_unknown_case_and_an_unknown_model_are_not_found(cli: Cli) -> None:
     assert only_cause(case)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port that somebody has, and at which nobody listens."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        yield deaf.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -266,9 +268,11 @@ def folder_of_a_dead_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("camera")
 
 
-def test_a_camera_that_is_down_ends_with_5_and_its_password_is_nowhere(folder_of_a_dead_camera: Path) -> None:
+def test_a_camera_that_is_down_ends_with_5_and_its_password_is_nowhere(
+    folder_of_a_dead_camera: Path, deaf_port: int
+) -> None:
     folder = folder_of_a_dead_camera
-    url = f"rtsp://admin:hunter2@127.0.0.1:{free_port()}/cam?token=hunter2"
+    url = f"rtsp://admin:hunter2@127.0.0.1:{deaf_port}/cam?token=hunter2"
 
     finished = sightline(folder, "run", "dummy_offline", "--source", url, "--duration", "1.5", "--debug")
     probed = sightline(folder, "probe", url, "--debug")
@@ -285,8 +289,8 @@ def test_a_camera_that_is_down_ends_with_5_and_its_password_is_nowhere(folder_of
     assert all(b"hunter2" not in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_camera_that_is_down_is_told_without_a_traceback(cli: Cli, tmp_path: Path) -> None:
-    url = f"rtsp://127.0.0.1:{free_port()}/cam"
+def test_a_camera_that_is_down_is_told_without_a_traceback(cli: Cli, tmp_path: Path, deaf_port: int) -> None:
+    url = f"rtsp://127.0.0.1:{deaf_port}/cam"
 
     finished = cli("run", "dummy_offline", "--source", url, "--duration", "0.5")
 
@@ -322,7 +326,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("arguments", [["run", "dummy_offline", "--json", "--duration", "0.5"], ["list"]])
+@pytest.mark.parametrize("arguments", [["run", "dummy_offline", "--json", "--duration", "10"], ["list"]])
 def test_output_to_a_full_disk_is_told(tmp_path: Path, arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

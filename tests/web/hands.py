@@ -100,7 +100,7 @@ def drag_in(page: Page, *paths: Path) -> None:
     """Drop files and folders of this machine onto the page, as a file manager does, until a form takes them."""
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     left, top, width, height = box(page, "main")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not page.value("document.querySelector('dialog[open] .drop b') !== null"):
         assert time.monotonic() < end, "nothing takes what is dropped"
         for kind in ("dragEnter", "dragOver", "dragOver", "drop"):  # the browser may drop before the page has agreed

@@ -80,7 +80,7 @@ def asked(server: ServerProcess, path: str) -> Any:
     return httpx2.get(f"{server.url}/api/v1{path}", timeout=20).json()
 
 
-def soon(true: Callable[[], bool], within_s: float = 20) -> None:
+def soon(true: Callable[[], bool], within_s: float = 30) -> None:
     end = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < end
@@ -161,9 +161,9 @@ def test_two_browsers_lose_nothing(server: ServerProcess, yard: Path, browser: B
         page.until(shows("changed"))
         manifest = f"{server.url}/api/v1/cases/{yard.parent.name}/manifest"
         theirs = CASE.replace("A yard", "Their yard")
-        seen = httpx2.get(manifest).headers["etag"]
+        seen = httpx2.get(manifest, timeout=30).headers["etag"]
         headers = {"If-Match": seen, "Content-Type": "text/yaml"}
-        assert httpx2.put(manifest, content=theirs, headers=headers).status_code == 200
+        assert httpx2.put(manifest, content=theirs, headers=headers, timeout=30).status_code == 200
         page.until(WELL)
         stroke(page, "s", CTRL)
         page.until("document.querySelector('dialog[open] .diff-row.other') !== null")
@@ -172,19 +172,19 @@ def test_two_browsers_lose_nothing(server: ServerProcess, yard: Path, browser: B
         assert "Their yard" in compared
         ARTIFACTS.mkdir(exist_ok=True)
         page.picture(ARTIFACTS / "cases_page-conflict.png")
-        assert httpx2.get(manifest).text == theirs
+        assert httpx2.get(manifest, timeout=30).text == theirs
         push(page, "Take theirs", "dialog")
         page.until("!document.querySelector('dialog[open]')")
         assert text(page) == theirs
         push(page, "Undo", ".act-m")
         assert "My yard" in text(page)
         page.until(WELL)
-        httpx2.put(manifest, content=CASE, headers={"If-Match": "*", "Content-Type": "text/yaml"})
+        httpx2.put(manifest, content=CASE, headers={"If-Match": "*", "Content-Type": "text/yaml"}, timeout=30)
         push(page, "Save", ".act-m")
         page.until("document.querySelector('dialog[open] .diff-row.other') !== null")
         push(page, "Write mine over theirs", "dialog")
         page.until("!document.querySelector('dialog[open]')")
-        soon(lambda: httpx2.get(manifest).text == CASE.replace("A yard", "My yard"))
+        soon(lambda: httpx2.get(manifest, timeout=30).text == CASE.replace("A yard", "My yard"))
         # The browser itself notes that it was answered 412, twice.
         assert [problem for problem in page.problems if "412" not in problem] == []
         assert len(page.problems) == 2

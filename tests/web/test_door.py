@@ -14,7 +14,7 @@ ASSET = min(path for path in (BUILT / "assets").iterdir() if path.suffix == ".js
 
 
 def test_the_page_is_asked_for_anew_and_allows_nothing_from_elsewhere(served: Served) -> None:
-    answer = httpx2.get(f"{served.url}/")
+    answer = httpx2.get(f"{served.url}/", timeout=30)
     assert answer.content == (BUILT / "index.html").read_bytes()
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
@@ -23,17 +23,17 @@ def test_the_page_is_asked_for_anew_and_allows_nothing_from_elsewhere(served: Se
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    again = httpx2.get(f"{served.url}/", headers={"If-None-Match": answer.headers["etag"]})
+    again = httpx2.get(f"{served.url}/", headers={"If-None-Match": answer.headers["etag"]}, timeout=30)
     assert (again.status_code, again.content) == (304, b"")
 
 
 def test_files_with_a_hash_in_their_name_are_kept_for_ever(served: Served) -> None:
     url = f"{served.url}/ui/assets/{ASSET.name}"
-    plain = httpx2.get(url, headers={"Accept-Encoding": "identity"})
+    plain = httpx2.get(url, headers={"Accept-Encoding": "identity"}, timeout=30)
     assert plain.content == ASSET.read_bytes()
     assert "immutable" in plain.headers["cache-control"]
     assert "content-encoding" not in plain.headers
-    with httpx2.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as zipped:
+    with httpx2.stream("GET", url, headers={"Accept-Encoding": "gzip"}, timeout=30) as zipped:
         body = b"".join(zipped.iter_raw())
         assert zipped.headers["content-encoding"] == "gzip"
     assert gzip.decompress(body) == ASSET.read_bytes()
@@ -43,16 +43,16 @@ def test_files_with_a_hash_in_their_name_are_kept_for_ever(served: Served) -> No
     "path", ["/ui/", "/ui/none.js", "/ui/manifest.json", "/ui/assets", "/ui/../web.py", "/ui/%2e%2e/web.py"]
 )
 def test_what_is_no_file_of_it_is_not_found(served: Served, path: str) -> None:
-    assert httpx2.get(f"{served.url}{path}").status_code == 404
+    assert httpx2.get(f"{served.url}{path}", timeout=30).status_code == 404
 
 
 def test_it_takes_no_other_method(served: Served) -> None:
-    answer = httpx2.post(f"{served.url}/ui/theme.js")
+    answer = httpx2.post(f"{served.url}/ui/theme.js", timeout=30)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
 
 
 def test_it_is_open_where_keys_are_asked_for_and_its_data_is_not(tmp_path: Path) -> None:
     with serving(tmp_path, {"SIGHTLINE_AUTH__MODE": "on"}, whole=True) as served:
-        assert httpx2.get(f"{served.url}/").status_code == 200
-        assert httpx2.get(f"{served.url}/ui/theme.js").status_code == 200
-        assert httpx2.get(f"{served.url}/api/v1/sources").status_code == 401
+        assert httpx2.get(f"{served.url}/", timeout=30).status_code == 200
+        assert httpx2.get(f"{served.url}/ui/theme.js", timeout=30).status_code == 200
+        assert httpx2.get(f"{served.url}/api/v1/sources", timeout=30).status_code == 401

@@ -118,7 +118,7 @@ def test_what_the_shipped_clip_shows_has_a_picture_and_a_clip_that_plays(
                "pick.dispatchEvent(new Event('change', {bubbles: true})) })()")  # fmt: skip
     page.until(f"{VIDEO}.playbackRate === 4")
     assert page.value("document.querySelector('.strip-part').getBoundingClientRect().width") >= 4
-    answer = httpx2.get(page.value(f"{VIDEO}.currentSrc"), headers={"Range": "bytes=0-99"})
+    answer = httpx2.get(page.value(f"{VIDEO}.currentSrc"), headers={"Range": "bytes=0-99"}, timeout=30)
     assert (answer.status_code, len(answer.content)) == (206, 100)
     press(page, "n")
     page.until(f"{PICTURES} > 3", 30)
@@ -240,13 +240,13 @@ def test_a_camera_that_is_lost_and_comes_back_is_one_alarm_and_hatched_in_its_la
     case = Case(name="gate", sources={"front": source}, stages={}, sinks=(BusSink(),))
     served.platform.streams.start(lambda: held_run(case, served.context))
     enter(page, served, "#/events?case=gate")
-    page.until("document.querySelector('.lane-states')?.innerText.includes('Live')", 20)
+    page.until("document.querySelector('.lane-states')?.innerText.includes('Live')")
     camera.kill()
-    page.until("document.querySelector('.card')?.innerText.includes('Camera lost')", 20)
+    page.until("document.querySelector('.card')?.innerText.includes('Camera lost')")
     page.until("!!document.querySelector('.lane-gap')")
     page.until("document.querySelector('.card').innerText.includes('goes on')")
     camera.start()
-    page.until("document.querySelector('.card').innerText.includes('Back')", 20)
+    page.until("document.querySelector('.card').innerText.includes('Back')")
     assert page.value("document.querySelectorAll('.card').length") == 1
     page.until("document.querySelector('.detail').innerText.includes('Back at')")
     shoot("camera")

@@ -158,13 +158,13 @@ def test_a_file_that_is_dropped_becomes_a_job_that_is_done(
     fill(page, "dialog [data-field=tags]", "ward=3")
     shoot("submit")
     push(page, "Send and submit", "dialog")
-    page.until("!document.querySelector('dialog[open]')", 20)
+    page.until("!document.querySelector('dialog[open]')")
     until(lambda: bool(jobs(server)) and jobs(server)[0]["state"] == "completed", timeout_s=30)
     job = jobs(server)[0]
     assert job["metadata"] == {"ward": "3"}
     assert job["spec"]["parameters"] == {"profile": "research"}
     assert job["spec"]["object"].endswith("/report_7.txt")
-    page.until(f"{PANEL}.includes('done')", 20)
+    page.until(f"{PANEL}.includes('done')")
     kept = httpx2.get(f"{server.url}/api/v1/objects/{job['spec']['object']}", timeout=20)
     assert kept.content == sent.read_bytes()
     shoot("done")
@@ -189,7 +189,7 @@ def test_a_folder_that_is_dropped_is_one_job(server: ServerProcess, page: Page, 
     page.until("document.querySelector('dialog select')?.options.length > 0")
     fill(page, "dialog select", "texts")
     push(page, "Send and submit", "dialog")
-    page.until("!document.querySelector('dialog[open]')", 20)
+    page.until("!document.querySelector('dialog[open]')")
     key = jobs(server)[0]["spec"]["object"]
     assert key.startswith("uploads/")
     assert key.endswith("/")
@@ -226,7 +226,7 @@ def test_what_is_sent_shows_how_far_it_is_and_can_be_left(
     stored = httpx2.get(f"{server.url}/api/v1/objects?prefix=uploads/&limit=200", timeout=20).json()["items"]
     assert not [each for each in stored if each["key"].endswith("/slow.txt")]
     push(page, "Send and submit", "dialog")
-    page.until("!document.querySelector('dialog[open]')", 20)
+    page.until("!document.querySelector('dialog[open]')")
     assert len(jobs(server)) == num_jobs + 1
 
 
@@ -277,15 +277,15 @@ def test_a_job_that_waits_says_behind_how_many_and_is_cancelled(
     server: ServerProcess, page: Page, shoot: Shoot
 ) -> None:
     stored(server, "uploads/slow.txt", b"all is well")
-    runs = [submitted(server, "uploads/slow.txt", number=str(number), wait_s=4.0) for number in range(5)]
+    runs = [submitted(server, "uploads/slow.txt", number=str(number), wait_s=10.0) for number in range(5)]
     enter(page, server, f"#/runs/{runs[-1]}")
     resize(page, 1440, 900)
-    page.until(f"/jobs? before it/.test({PANEL})", 20)
+    page.until(f"/jobs? before it/.test({PANEL})")
     shoot("waits")
     push(page, "Cancel", ".runs-one")
     page.until("document.querySelector('dialog[open] .btn.danger') !== null")
     page.value("document.querySelector('dialog[open] .btn.danger').click()")
-    page.until(f"{PANEL}.includes('cancelled') && {PANEL}.includes('Try again')", 20)
+    page.until(f"{PANEL}.includes('cancelled') && {PANEL}.includes('Try again')")
     seen = {job["id"]: job["state"] for job in jobs(server)}
     assert seen[runs[-1]] == "cancelled"
     for run in runs[:-1]:

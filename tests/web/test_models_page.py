@@ -112,22 +112,22 @@ def test_an_alias_is_moved_with_confirmation_unless_somebody_was_faster(
 ) -> None:
     versions(served, "people", "one", "two")
     where = f"{served.url}/api/v1/models/people/aliases/production"
-    httpx2.post(where, json={"version": "1"})
+    httpx2.post(where, json={"version": "1"}, timeout=30)
     enter(page, served, "#/models/people")
     page.until("document.querySelectorAll('[aria-label=\"Versions and aliases\"] tbody tr').length === 2")
     push(page, "Move an alias to version 2")
     page.until(shows("production points at version 1 and will point at version 2."))
     shoot("alias")
-    httpx2.post(where, json={"version": "2"})
-    httpx2.post(where, json={"version": "1"})
+    httpx2.post(where, json={"version": "2"}, timeout=30)
+    httpx2.post(where, json={"version": "1"}, timeout=30)
     push(page, "Move to version 2", "dialog")
     page.until("!document.querySelector('dialog[open]')")
-    assert httpx2.get(where).json()["version"] == "2"
+    assert httpx2.get(where, timeout=30).json()["version"] == "2"
     page.until(shows("production points at version 2"))
     push(page, "Move an alias to version 1")
     fill(page, "dialog input", "production")
     page.until(shows("production points at version 2 and will point at version 1."))
-    httpx2.post(where, json={"version": "1"})
+    httpx2.post(where, json={"version": "1"}, timeout=30)
     push(page, "Move to version 1", "dialog")
     page.until(shows("Somebody else moved it meanwhile."))
     assert [problem for problem in page.problems if "409" not in problem] == []
@@ -137,22 +137,22 @@ def test_an_alias_is_moved_with_confirmation_unless_somebody_was_faster(
 def test_a_split_and_a_shadow_are_shown_and_ended(served: Served, page: Page, shoot: Shoot) -> None:
     versions(served, "doors", "one", "two")
     base = f"{served.url}/api/v1/models/doors"
-    httpx2.put(f"{base}/split", json={"weights": {"1": 3, "2": 1}})
+    httpx2.put(f"{base}/split", json={"weights": {"1": 3, "2": 1}}, timeout=30)
     enter(page, served, "#/models/doors")
     page.until(shows("Calls are split"))
     assert page.value(shows("75"))
     push(page, "Give all to one version")
-    until(lambda: httpx2.get(f"{base}/split").json()["weights"] == {})
+    until(lambda: httpx2.get(f"{base}/split", timeout=30).json()["weights"] == {})
     page.until(f"!{shows('Calls are split')}")
     push(page, "Copy calls to it")
     page.until(shows("Shadow: doors@1 against doors@2"))
     for _ in range(2):
         predicted(served, "doors", STREET)
-    page.until(shows("2 calls compared"), 20)
+    page.until(shows("2 calls compared"))
     page.value("document.querySelector('.stats').scrollIntoView({ block: 'center' })")
     shoot("shadow")
     push(page, "Stop copying")
-    until(lambda: not httpx2.get(base).json()["shadow"])
+    until(lambda: not httpx2.get(base, timeout=30).json()["shadow"])
     page.until(f"!{shows('calls compared')}")
 
 
@@ -168,9 +168,9 @@ def test_models_are_listed_loaded_and_unloaded(served: Served, page: Page, shoot
     page.until("document.querySelector('.top .st.live') !== null")
     push(page, "Unload")
     page.until("document.querySelector('.top .st.stalled') !== null")
-    assert httpx2.get(f"{served.url}/api/v1/models/lonely").json()["unloaded"] is True
+    assert httpx2.get(f"{served.url}/api/v1/models/lonely", timeout=30).json()["unloaded"] is True
     push(page, "Load")
-    page.until("document.querySelector('.top .st.live') !== null", 20)
+    page.until("document.querySelector('.top .st.live') !== null")
 
 
 @pytest.mark.parametrize(("theme", "lang"), [("dark", "ru"), ("light", "en")])

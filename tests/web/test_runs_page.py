@@ -29,7 +29,7 @@ def failed_run(served: Served) -> Run:
     """Run a case whose file is not there, until it has failed."""
     case = Case(name="broken", sources={"door": VideoSource(url="/nowhere/door.mp4")}, stages={}, sinks=(BusSink(),))
     run = served.platform.streams.start(lambda: held_run(case, served.context, stands=False))
-    until(lambda: served.context.store.runs.get(run.id).state == "failed", timeout_s=20)
+    until(lambda: served.context.store.runs.get(run.id).state == "failed")
     return run
 
 
@@ -57,7 +57,7 @@ def test_a_run_shows_its_sources_its_events_and_ends_when_it_is_told_to(
     happened(served, "line.crossed", timedelta(0), case="yard", line="gate", direction="in", run=run.id)
     resize(page, 1440, 900)
     enter(page, served, "#/runs")
-    page.until(f"({ROWS}).some((row) => row.includes('1 live, 1 reconnecting'))", 20)
+    page.until(f"({ROWS}).some((row) => row.includes('1 live, 1 reconnecting'))")
     page.value("document.querySelector('.runs-list tbody tr').click()")
     page.until(f"{PANEL}.includes('rtsp://127.0.0.1:9/cam') && {PANEL}.includes('It refuses the connection.')")
     before = page.value("document.querySelector('.source .stat .v').innerText")
@@ -70,7 +70,7 @@ def test_a_run_shows_its_sources_its_events_and_ends_when_it_is_told_to(
     page.until("document.querySelector('dialog[open]')?.innerText.includes('Its sources are read no more')")
     assert page.value("document.activeElement.innerText") != "Stop run"
     page.value(f"{button('Stop run', 'document.querySelector(`dialog`)')}.click()")
-    page.until(f"{PANEL}.includes('cancelled')", 20)
+    page.until(f"{PANEL}.includes('cancelled')")
     page.until(f"{PANEL}.includes('Start again')")
 
 
@@ -105,17 +105,17 @@ def test_a_shipped_case_is_started_again_from_the_page(served: Served, page: Pag
     press(page, "j")
     page.until(f"location.hash.includes('{first}') && {PANEL}.includes('Start again')")
     page.value(f"{button('Start again')}.click()")
-    page.until(f"({ROWS}).length === 2 && !location.hash.includes('{first}')", 20)
+    page.until(f"({ROWS}).length === 2 && !location.hash.includes('{first}')")
     page.until(f"({ROWS}).some((row) => row.includes('running')) && {PANEL}.includes('Stop run')", 30)
     second = page.value("location.hash").split("/")[-1].split("?")[0]
     page.value(f"{button('Restart')}.click()")
 
     def epoch() -> int:
-        run = httpx2.get(f"{served.url}/api/v1/runs/{second}").json()
+        run = httpx2.get(f"{served.url}/api/v1/runs/{second}", timeout=30).json()
         return max([each["epoch"] for each in run["status"].get("sources", {}).values()], default=0)
 
     until(lambda: epoch() >= 2, timeout_s=30)
-    page.until(f"{PANEL}.includes('Stop run') && !document.querySelector('.run-panel .banner')", 20)
+    page.until(f"{PANEL}.includes('Stop run') && !document.querySelector('.run-panel .banner')")
     assert second in page.value("location.hash")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.packs.basic.receiver import until
 from tests.serve.medical.tiny import asked, write_letters
 from tests.servers import RunningServer, serving
 
@@ -27,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder: Path = tmp_path_factory.mktemp("infer")
     write_letters(folder)
     with serving(folder, medical__case="letters", jobs__workers=2, jobs__retry_s=0.02, medical__wait_s=20) as running:
-        for name, text in {"scan": "abcd", "broken": "broken", "mistake": "mistake", "slow": "sleep 1.6"}.items():
+        for name, text in {"scan": "abcd", "broken": "broken", "mistake": "mistake", "slow": "sleep 3"}.items():
             running.platform.context.artifacts.put(f"uploads/{name}.txt", text.encode())
         yield running
 
@@ -100,7 +101,7 @@ def test_a_job_that_takes_longer_than_the_caller_waits_goes_on(server: RunningSe
     assert status == 202
     assert time.monotonic() - begin > 0.9
     jobs = server.platform.jobs
-    assert jobs.wait(answer["run"], 10).state is RunState.COMPLETED
+    assert jobs.wait(answer["run"], 60).state is RunState.COMPLETED
 
 
 def test_the_kind_of_a_failure_decides_the_status(server: RunningServer) -> None:
@@ -228,7 +229,8 @@ def test_who_left_does_not_end_the_job(server: RunningServer) -> None:
     head = f"POST /infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", server.port)) as line:
         line.sendall(head + body)
-        time.sleep(0.3)
+        store = server.platform.context.store.runs
+        until(lambda: any(run.metadata.get("job_uuid") == "left" for run in store.list()))
     status, answer, _ = asked(server.url, json.loads(body))
     assert (status, answer["status"]) == (200, "completed")
     run = server.platform.jobs.get(answer["run"])
