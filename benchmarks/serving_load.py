@@ -274,7 +274,8 @@ def rpc_load(
 
 def session(path: Path) -> Any:
     """Return ONNX Runtime's own session, as the server has it."""
-    import onnxruntime
+    import sightline  # noqa: F401 - first, so that ONNX Runtime reports as little here as in the server
+    import onnxruntime  # isort: skip
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
