@@ -61,8 +61,8 @@ async function walk(entry: FileSystemEntry, into: Sent[]): Promise<void> {
   }
 }
 
-/** A name of which the object store takes every letter. */
-const plainName = (name: string): string => name.normalize("NFKD").replace(/[^A-Za-z0-9._/-]+/g, "_").replace(/(^|\/)[._-]+/g, "$1") || "file";
+/** A name that may be a key of the object store; letters of every script stay, so that two files stay two. */
+const plainName = (name: string): string => name.normalize("NFC").replace(/[^\p{L}\p{M}\p{N}._/-]+/gu, "_").replace(/(^|\/)[._-]+/g, "$1") || "file";
 
 const AT_ONCE = 3;
 
