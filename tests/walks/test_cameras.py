@@ -25,8 +25,6 @@ from sightline.engine.streams import StreamRun
 from sightline.packs.vision.sources.push import PushSource
 from sightline.settings import load_settings
 
-pytestmark = pytest.mark.alone
-
 __all__ = ["loop_h264", "rtsp_server"]  # fixtures
 MakeServer = Callable[..., RtspServer]
 SPAN_S = 4.0
@@ -87,6 +85,7 @@ def running(context: CaseBuildContext, sources: Mapping[str, Source]) -> Iterato
         assert not it.thread.is_alive()
 
 
+@pytest.mark.alone
 @pytest.mark.service("rtsp")
 def test_dead_cameras_change_the_rate_of_the_others_by_less_than_5_percent(
     rtsp_server: MakeServer, context: CaseBuildContext
@@ -123,6 +122,7 @@ def test_dead_cameras_change_the_rate_of_the_others_by_less_than_5_percent(
     assert dead["silent"]["trouble"] == "no answer in time"
 
 
+@pytest.mark.alone
 @pytest.mark.service("rtsp")
 def test_a_camera_that_is_killed_is_shown_within_3_s_and_comes_back_under_a_new_epoch(
     rtsp_server: MakeServer, context: CaseBuildContext
@@ -146,6 +146,7 @@ def test_a_camera_that_is_killed_is_shown_within_3_s_and_comes_back_under_a_new_
     assert "s3cret" not in f"{status}{[event.data for event in events]}"
 
 
+@pytest.mark.alone
 @pytest.mark.service("rtsp")
 def test_a_camera_that_freezes_is_shown_within_twice_its_timeout_and_a_second(
     rtsp_server: MakeServer, context: CaseBuildContext
