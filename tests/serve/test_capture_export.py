@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -97,8 +98,12 @@ def test_predictions_of_a_case_become_labels_to_begin_with(tmp_path: Path) -> No
     assert (found["pictures"], found["classes"]) == (4, ["person"])
     assert found["boxes"] == len(described["annotations"]) > 4
     assert all(each["score"] >= 0.5 for each in described["annotations"])
+    assert found["others"] == {}
     assert "4 pictures" in yolo.out
     assert "classes: person" in yolo.out
+    misspelt = sightline(tmp_path, "export", "set", "--format", "yolo", "--out", "none", "--classes", "persn")
+    assert "0 boxes" in misspelt.out
+    assert re.search(r"left out: \d+ boxes of the class person", misspelt.out)
     facts = json.loads(pictures(tmp_path / "set")[0].with_suffix(".json").read_text())
     assert facts["predictions"]["people"]["model"].startswith("nanodet-m@")
 

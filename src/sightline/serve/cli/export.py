@@ -43,5 +43,7 @@ def export(
         parts = f" ({found['train']} train, {found['val']} val)" if found["val"] else ""
         typer.echo(f"{found['pictures']} pictures{parts}, {found['boxes']} boxes, in {found['out']}")
         typer.echo(f"classes: {', '.join(found['classes']) or 'none'}")
+        for name, num in found["others"].items():
+            typer.echo(f"left out: {num} boxes of the class {name}")
         for reason, num in found["dropped"].items():
             typer.echo(f"left out: {num} {reason}")

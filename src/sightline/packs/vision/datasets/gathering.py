@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class DatasetSink(Sink):
         self._root = (context.outputs / self.path).absolute()
         self._pictures: list[Picture] = []
         self._names: set[str] = set()
+        self._others: Counter[str] = Counter()
         with _told(self._root):
             if self._root.exists() and (not self._root.is_dir() or any(self._root.iterdir())):
                 raise Conflict(f"{self._root} is there already.", cure="Name a folder that is empty or not there.")
@@ -134,7 +136,7 @@ class DatasetSink(Sink):
 
     @property
     def facts(self) -> JsonObject:
-        """How many pictures and boxes it has so far, and which classes."""
+        """How many pictures and boxes it has so far, which classes, and boxes by name that are none of them."""
         pictures = self._pictures
         return {
             "pictures": len(pictures),
@@ -142,6 +144,7 @@ class DatasetSink(Sink):
             VAL: sum(picture.part == VAL for picture in pictures),
             "boxes": sum(len(picture.boxes or ()) for picture in pictures),
             "classes": list(self._class_names()),
+            "others": dict(self._others),
         }
 
     @abstractmethod
@@ -213,9 +216,11 @@ class DatasetSink(Sink):
             places_N4.tolist(), boxes.class_name, boxes.class_id.tolist(), boxes.confidence.tolist(), strict=True
         ):
             left, top, right, bottom = place
-            if (self.classes and name not in self.classes) or right - left < 1e-3 or bottom - top < 1e-3:
+            if right - left < 1e-3 or bottom - top < 1e-3 or not (is_target or confidence >= self.threshold):
                 continue
-            if is_target or confidence >= self.threshold:
+            if self.classes and name not in self.classes:
+                self._others[name] += 1
+            else:
                 shown = None if is_target else round(confidence, 4)
                 yield Labelled(name=name, class_id=class_id, xyxy=(left, top, right, bottom), confidence=shown)
 
