@@ -197,7 +197,7 @@ def test_a_server_that_says_nothing_is_left() -> None:
         with Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2) as client:  # noqa: SIM117
             with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.2 s"):
                 client.health()
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 15
 
 
 def test_an_answer_that_trickles_ends_in_time() -> None:
@@ -205,8 +205,8 @@ def test_an_answer_that_trickles_ends_in_time() -> None:
         connection, _ = listening.accept()
         with connection, suppress(OSError):
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n")
-            for _ in range(100):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(1000):
                 connection.sendall(b" ")
                 time.sleep(0.05)
 
@@ -225,7 +225,7 @@ def test_an_answer_that_trickles_ends_in_time() -> None:
             begin = time.monotonic()
             with pytest.raises(DeadlineExceeded):
                 asking(f"http://127.0.0.1:{listening.getsockname()[1]}")
-            assert time.monotonic() - begin < 2
+            assert time.monotonic() - begin < 15
             thread.join()
 
 

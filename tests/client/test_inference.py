@@ -20,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder: Path = tmp_path_factory.mktemp("inference")
     write_letters(folder)
     with serving(folder, medical__case="letters", medical__wait_s=0.3) as running:
-        for name, text in {"scan": "abcd", "broken": "broken", "slow": "sleep 1.5"}.items():
+        for name, text in {"scan": "abcd", "broken": "broken", "slow": "sleep 3"}.items():
             running.platform.context.artifacts.put(f"uploads/{name}.txt", text.encode())
         yield running
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs.runner import ROOT
+from tests.ports import free_port
 from tests.serve.medical.tiny import TOKEN, write_letters
 from tests.servers import serving
 from websockets.sync.client import connect
@@ -43,7 +43,7 @@ def example(port: int, sightline: str) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def asked(url: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
@@ -58,8 +58,7 @@ def asked(url: str, body: bytes | None = None, **headers: str) -> tuple[int, byt
 
 def test_a_scan_is_uploaded_analysed_told_and_downloaded(tmp_path: Path) -> None:
     write_letters(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings: dict[str, Any] = {"auth__mode": "on", "auth__service_token": TOKEN, "medical__case": "letters"}
     with (
         serving(tmp_path, backend__url=f"http://127.0.0.1:{port}", **settings) as running,
@@ -69,14 +68,14 @@ def test_a_scan_is_uploaded_analysed_told_and_downloaded(tmp_path: Path) -> None
             status, answer = asked(f"{url}/analyses?name=scan.txt", b"abcd")
             assert status == 202, answer
             job = json.loads(answer)["job"]
-            told = json.loads(page.recv(timeout=30))
+            told = json.loads(page.recv(timeout=60))
             assert (told["job"], told["status"], told["file_name"]) == (
                 job,
                 "completed",
                 f"analysis_{job[:8]}.nii.gz",
             )
             asked(f"{url}/analyses?name=scan.txt", b"broken")
-            failed = json.loads(page.recv(timeout=30))
+            failed = json.loads(page.recv(timeout=60))
             assert (failed["status"], failed["error_kind"]) == ("failed", "validation")
         for what, text in (("output", "mask"), ("json", "json"), ("xlsx", "xlsx")):
             status, data = asked(f"{url}/analyses/{job}/{what}")
