@@ -169,7 +169,7 @@ class TestPictures:
         run = served.run("yard", door=SyntheticSource(size=(640, 480), fps=100, pattern="noise", realtime=True))
         with connect(served.ws, max_size=None, max_queue=1) as client:
             client.send('{"op": "subscribe", "types": "run.completed", "pictures": true}')
-            time.sleep(2)
+            until(lambda: getattr(served.platform.streams.latest(run.id, "door"), "seq", 0) > 200)
             seen = [header["seq"] for header, _ in pictures(client, 40)]
         newest = served.platform.streams.latest(run.id, "door")
         assert newest is not None
