@@ -252,6 +252,20 @@ def test_a_camera_that_is_lost_and_comes_back_is_one_alarm_and_hatched_in_its_la
     shoot("camera")
 
 
+def test_an_alarm_that_a_lost_camera_cut_off_is_over_and_says_why(served: Served, page: Page) -> None:
+    alarm = {"zone": "lawn", "inside": 4, "limit": 3, "alarm": "c1"}
+    begun = happened(served, "count.over", 3 * SECOND, case="cut", **alarm, state="start", end=None)
+    why = "the source was lost: connection refused"
+    happened(served, "count.over", SECOND, case="cut", **alarm, state="end", start=begun.data["start"], reason=why)
+    enter(page, served, "#/events?case=cut")
+    page.until(f"{CARDS}.length === 1")
+    page.value(f"document.querySelector('[data-event=\"{begun.id}\"]').click()")
+    page.until(
+        "document.querySelector('.detail')?.innerText.includes('The camera was lost. It refuses the connection.')"
+    )
+    assert "goes on" not in page.value("document.querySelector('.card').innerText")
+
+
 def test_on_a_phone_an_event_opens_as_a_sheet_and_nothing_is_wider_than_the_screen(
     served: Served, page: Page, shoot: Shoot
 ) -> None:

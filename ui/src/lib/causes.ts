@@ -16,11 +16,19 @@ const CAUSES: readonly [RegExp, string][] = [
   [/^the same picture for ([\d.]+) s$/, "cause.frozen"],
   [/^stopped$/, "cause.stopped"],
   [/^the run was stopped$/, "cause.run"],
-  [/^end of (?:frames|files|file)$/, "cause.over"],
+  [/^the run is over$/, "cause.run.over"],
+  [/^the process was killed$/, "cause.killed"],
+  [/^the source was removed$/, "cause.removed"],
+  [/^the source was changed$/, "cause.changed"],
+  [/^the source was stuck$/, "cause.stuck"],
+  [/^the source began anew$/, "cause.anew"],
+  [/^(?:end of (?:frames|files|file)|the source has ended)$/, "cause.over"],
 ];
+const LOST = "the source was lost: ";
 
 /** A sentence with its stop; empty where there is no cause. */
 export function causeText(reason: string): string {
+  if (reason.startsWith(LOST)) return t("cause.lost", { why: causeText(reason.slice(LOST.length)) });
   for (const [pattern, key] of CAUSES) {
     const found = pattern.exec(reason);
     if (found) return t(key, { seconds: number(Number(found[1] ?? 0)) });

@@ -133,6 +133,7 @@ export function alarmsOf(events: readonly Happening[]): Alarm[] {
     const known = alarms.get(keyOf(event));
     if (known) {
       known.end = end ?? known.end;
+      if (data["reason"]) known.data = { ...known.data, reason: data["reason"] }; // why it ended, where nobody saw it end
       parts.get(known)?.push(event.id);
       // Of an outage the last state counts: first no frames come, then the connection is gone.
       if (OUTAGES.includes(kind)) Object.assign(known, { kind, data });

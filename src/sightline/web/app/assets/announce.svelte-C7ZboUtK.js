@@ -1,0 +1,1 @@
+import{st as e}from"./i18n.svelte-ByG4cN7W.js";var t=e({polite:``,assertive:``});function n(){return t}function r(e,n=`polite`){t[n]=``,setTimeout(()=>t[n]=e,30)}export{n,r as t};

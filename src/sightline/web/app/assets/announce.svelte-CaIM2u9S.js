@@ -1,1 +1,0 @@
-import{st as e}from"./i18n.svelte-t-Ra4pWq.js";var t=e({polite:``,assertive:``});function n(){return t}function r(e,n=`polite`){t[n]=``,setTimeout(()=>t[n]=e,30)}export{n,r as t};

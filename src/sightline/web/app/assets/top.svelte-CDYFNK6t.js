@@ -1,0 +1,1 @@
+import{st as e,tt as t}from"./i18n.svelte-ByG4cN7W.js";var n=e({status:null,crumbs:[]});function r(e,r=()=>[]){t(()=>(n.status=e,n.crumbs=r(),()=>{n.status=null,n.crumbs=[]}))}export{r as n,n as t};

@@ -1,1 +1,0 @@
-import{st as e,tt as t}from"./i18n.svelte-t-Ra4pWq.js";var n=e({status:null,crumbs:[]});function r(e,r=()=>[]){t(()=>(n.status=e,n.crumbs=r(),()=>{n.status=null,n.crumbs=[]}))}export{r as n,n as t};
