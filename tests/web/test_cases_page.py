@@ -116,6 +116,20 @@ def test_a_broken_manifest_is_mended_in_the_browser_and_its_case_is_served(
     assert manifest.read_text() == CASE.replace("threshold: 0.4", "threshold: 0.45")
 
 
+def test_a_case_that_takes_jobs_alone_offers_a_job_and_no_start(page: Page, server: ServerProcess) -> None:
+    enter(page, server, "#/cases")
+    page.until(shows("brain_segmentation"))
+    row = "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.includes('{}')).innerText"
+    assert "Submit a job" in page.value(row.format("brain_segmentation"))
+    assert "Start" in page.value(row.format("street_people"))
+    enter(page, server, "#/cases/brain_segmentation")
+    page.until("document.querySelector('.yaml textarea')?.value.includes('input: study')")
+    assert not page.value("document.querySelector('.act-m').innerText.includes('start')")
+    enter(page, server, "#/live")
+    page.until(shows("Start "))
+    assert not page.value(shows("Start brain_segmentation"))
+
+
 def test_a_zone_that_is_drawn_with_the_mouse_counts_the_next_who_enters(
     page: Page, shoot: Shoot, server: ServerProcess, root: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_cases_are_listed_with_what_is_wrong_with_them(
         assert (fine["title"], fine["sources"], fine["stages"]) == ("Ours", ["door"], {"analytics": ["light"]})
         assert fine["problems"] == []
         assert {name for name, case in cases.items() if case["served"]} == (set(wanted) or cases.keys())
+        assert {name for name, case in cases.items() if not case["streams"]} == {"brain_segmentation"} & cases.keys()
         shown = http.get("/cases/fine")
         assert "geheim" not in shown.text
         assert shown.json()["manifest"]["sources"]["door"] == {"use": "video", "url": "rtsp://***@camera/door"}

@@ -1828,6 +1828,11 @@ export interface components {
             /** Sources */
             sources: string[];
             /**
+             * Streams
+             * @description It can be started; false where a source is filled by jobs alone.
+             */
+            streams: boolean;
+            /**
              * Stages
              * @description Predictors of each stage.
              */
@@ -1908,6 +1913,11 @@ export interface components {
             origin: string;
             /** Sources */
             sources: string[];
+            /**
+             * Streams
+             * @description It can be started; false where a source is filled by jobs alone.
+             */
+            streams: boolean;
             /**
              * Stages
              * @description Predictors of each stage.

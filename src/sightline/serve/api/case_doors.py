@@ -15,6 +15,7 @@ from sightline.build.folders import CasePlace
 from sightline.build.manifest import check_case
 from sightline.build.replacing import MAIN
 from sightline.core.errors import SightlineError
+from sightline.core.plugins import Source
 from sightline.core.urls import redacted
 from sightline.serve.api.asked import PREFIX, After, Limit, Route, page_of
 from sightline.serve.api.shapes import CaseDetail, CaseShape, Page
@@ -63,12 +64,21 @@ class CaseDoors:
             "title": data.get("title") if isinstance(data.get("title"), str) else "",
             "origin": place.origin,
             "sources": list(sources),
+            "streams": all(map(self._is_read, sources.values())),
             "stages": {str(stage): list(_mapping(keys)) for stage, keys in _mapping(data.get("stages")).items()},
             "served": place.name in self._platform.cases.names(),
             "running": [run.id for run in self._platform.streams.list() if run.case == place.name],
             "problems": self._checked(place),
             "safe_mode": place.name in self._platform.cases.problems(),
         }
+
+    def _is_read(self, source: Any) -> bool:
+        """Return False for a source that is filled by jobs alone; one that cannot be found is told by `problems`."""
+        try:
+            kind = self._platform.context.catalog.load("sources", str(_mapping(source).get("use")))
+        except SightlineError:
+            return True
+        return kind.read is not Source.read
 
     def _document(self, place: CasePlace) -> Document | None:
         """Return the manifest as it is written, variables not put in; None where there is none that can be read."""

@@ -58,6 +58,7 @@ class CaseShape(BaseModel):
     title: str
     origin: str = Field(description="Where it was found.")
     sources: list[str]
+    streams: bool = Field(description="It can be started; false where a source is filled by jobs alone.")
     stages: dict[str, list[str]] = Field(description="Predictors of each stage.")
     served: bool = Field(description="Requests may ask it: `POST /predict?case=`.")
     running: list[str] = Field(description="Ids of its runs in this process.")

@@ -53,6 +53,11 @@ async function look(): Promise<void> {
   if (users) timer = window.setTimeout(() => void look(), EVERY_MS);
 }
 
+/** False for a case that takes jobs alone. */
+export function canStream(name: string): boolean {
+  return list.find((each) => each.name === name)?.streams ?? true;
+}
+
 export function caseLook({ running, problems }: Case): Look {
   if (running.length) return { word: "run.running", role: "live", icon: "play" };
   if (problems.length) return { word: "cases.state.problems", role: "bad", icon: "warn" };
