@@ -147,7 +147,7 @@ class IdleLane:
     def start(self) -> None:
         pass
 
-    def stop(self, _why: str = "") -> None:
+    def stop(self, _why: str = "", _by: str = "") -> None:
         pass
 
 
