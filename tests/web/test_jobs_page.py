@@ -277,7 +277,7 @@ def test_a_job_that_waits_says_behind_how_many_and_is_cancelled(
     server: ServerProcess, page: Page, shoot: Shoot
 ) -> None:
     stored(server, "uploads/slow.txt", b"all is well")
-    runs = [submitted(server, "uploads/slow.txt", number=str(number), wait_s=10.0) for number in range(5)]
+    runs = [submitted(server, "uploads/slow.txt", number=str(number), wait_s=30.0) for number in range(5)]
     enter(page, server, f"#/runs/{runs[-1]}")
     resize(page, 1440, 900)
     page.until(f"/jobs? before it/.test({PANEL})")

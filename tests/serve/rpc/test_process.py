@@ -84,17 +84,20 @@ def test_what_was_taken_is_answered_and_an_idle_stream_does_not_keep_it(tmp_path
         assert '"http.response.status_code":5' not in server.err, server.err
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("num_signals", [1, 2])
 def test_what_takes_longer_than_the_drain_or_than_anybody_waits_is_broken_off(tmp_path: Path, num_signals: int) -> None:
-    drain_s = 1 if num_signals == 1 else 30
+    patience = {"DRAIN_S": "1" if num_signals == 1 else "300", "DEADLINE_S": "600", "BODY_TIMEOUT_S": "600"}
+    env = {f"SIGHTLINE_SERVER__{name}": value for name, value in patience.items()}
     with (
-        talking(tmp_path, rounds=600, SIGHTLINE_SERVER__DRAIN_S=str(drain_s)) as (server, channel),
+        talking(tmp_path, rounds=2400, **env) as (server, channel),
         ThreadPoolExecutor(4) as pool,
     ):
         infer = channel.unary_unary(INFER)
         infer(slow_request(), timeout=60)
-        request = slow_request(rows=40)  # 40 times as long
-        running = [pool.submit(infer, request, timeout=100) for _ in range(4)]
+        # 40 times as long: minutes, in which a machine may well let a server wait whose models have all processors.
+        request = slow_request(rows=40)
+        running = [pool.submit(infer, request, timeout=300) for _ in range(4)]
         until(lambda: num_taken(server) == 5)
         begin_s = time.monotonic()
         server.signal(signal.SIGTERM)
@@ -106,5 +109,5 @@ def test_what_takes_longer_than_the_drain_or_than_anybody_waits_is_broken_off(tm
         assert server.wait(60) == 0
         sys.stdout.write(f"broken off after {broken_s:.1f} s: {codes}\n")
         assert {*codes} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}, server.err
-        assert broken_s < 15, server.err
+        assert broken_s < 100, server.err
         assert "Traceback" not in server.err, server.err
