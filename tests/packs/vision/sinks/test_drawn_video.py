@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sightline.core.errors import ConfigError, Unavailable
 from sightline.core.sample import Frame, Reading, Sample
+from sightline.packs.vision.encoding import VideoFile
 from sightline.packs.vision.sinks.drawn_video import DrawnVideo
 from sightline.testing import make_context, make_frame
 
@@ -52,6 +54,18 @@ def test_every_codec_gives_all_pictures_at_their_times(tmp_path: Path, codec: st
         assert (stream.width, stream.height, stream.pix_fmt) == (160, 120, "yuv420p")
         assert stream.codec_context.codec.canonical_name == name
         assert float((stream.duration or 0) * (stream.time_base or 0)) == pytest.approx(1.2, abs=0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the encoder does so on Linux alone")
+def test_an_encoder_makes_nothing_real_time(tmp_path: Path) -> None:
+    file = VideoFile(tmp_path / "video.mp4", codec="av1", size=(160, 120))
+    for number in range(3):
+        file.write(np.full((120, 160, 3), number, np.uint8), number / 10)
+    policies = {os.sched_getscheduler(int(each.name)) for each in Path("/proc/self/task").iterdir()}
+    file.close()
+    assert {*policies, os.sched_getscheduler(0)} == {
+        os.SCHED_OTHER
+    }  # as root the encoder would take SCHED_FIFO for all
 
 
 def test_uneven_steps_stay_uneven(tmp_path: Path) -> None:
@@ -158,6 +172,7 @@ import sys, resource
 from pathlib import Path
 import numpy as np
 from sightline.core.errors import StorageFull
+from sightline.packs.vision.encoding import VideoFile
 from sightline.packs.vision.sinks.drawn_video import DrawnVideo
 from sightline.testing import make_context, make_frame
 if len(sys.argv) > 2:
