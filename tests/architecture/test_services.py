@@ -36,7 +36,9 @@ def test_a_required_server_may_not_be_missing(required: str, closing: str, tmp_p
     (tmp_path / "test_pigeons.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = service(name): needs a server\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]
-    environ = {**os.environ, "SIGHTLINE_REQUIRE_SERVICES": required}
+    # Without the mark of xdist: a process inside a test must not wait for its turn, which that test has.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environ = {**inherited, "SIGHTLINE_REQUIRE_SERVICES": required}
     answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert closing in answer.stdout.splitlines()[-1], answer.stdout + answer.stderr
     if required == "1":

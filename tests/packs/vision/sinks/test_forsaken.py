@@ -41,7 +41,7 @@ def run_of(ports: FakePorts, name: str, *, lease: timedelta | None = None) -> No
 def looked(scene: Scene, num: int = 0) -> list[dict[str, Any]]:
     """Return what is told of media when the recorder has looked back so often."""
     until(lambda: len(scene.sink._looks) == 1 - num)
-    return [dict(event.data) for event in iter(lambda: scene.told.get(0.2), None) if isinstance(event, Event)]
+    return [dict(event.data) for event in iter(lambda: scene.told.get(1.0), None) if isinstance(event, Event)]
 
 
 def told_of(scene: Make, prepare: Callable[[FakePorts], object], **fields: Any) -> list[dict[str, Any]]:
